@@ -1,0 +1,80 @@
+"""What a worker may ask of a broker. `rabbitmq.Broker` and `embedded.Broker` keep the same promises:
+
+- `publish` returns once the message is safe in every queue it was routed to; a message nobody is
+  bound for raises instead of vanishing;
+- a delivery not settled when its consumer ends comes again, to whoever consumes next;
+- a message delivered more often than the queue's limit without being settled ends in the queue's
+  dead-letter queue;
+- `retry`, `give_back` and `dead_letter` first put the message safely elsewhere, then ack it here.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+Headers = Mapping[str, str | int]
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message as it travels; `id` is the CloudEvents id, the same on every publication."""
+
+    body: bytes
+    routing_key: str
+    id: str
+    headers: Headers = field(default_factory=dict)
+
+
+class Delivery(Protocol):
+    """One message handed to a consumer; settle it with exactly one of the four methods.
+
+    All raise BrokerUnavailable where the broker cannot be reached; the message then comes again.
+    """
+
+    message: Message
+    returns: int
+    """How often it came back before, as far as the broker counts (crashes included)."""
+
+    async def ack(self) -> None: ...
+
+    async def retry(self, body: bytes, delay: float) -> None:
+        """Come again with this body after about `delay` seconds: the next longer tier there is."""
+
+    async def give_back(self) -> None:
+        """Come again at once, for another worker, with nothing counted against it."""
+
+    async def dead_letter(self, headers: Headers) -> None:
+        """To this queue's dead-letter queue, with headers that say why."""
+
+
+class Broker(Protocol):
+    async def publish(self, message: Message) -> None:
+        """To the events exchange: persistent, confirmed, mandatory.
+
+        Raises EventReturned where no queue is bound for its routing key, BrokerUnavailable where
+        the broker cannot be reached or refuses.
+        """
+
+    async def publish_progress(self, message: Message) -> None:
+        """To the progress exchange: transient, unconfirmed, lost where nobody listens."""
+
+    def consume(
+        self, queue: str, prefetch: int
+    ) -> AbstractAsyncContextManager[AsyncGenerator[Delivery, None]]:
+        """Deliveries of a queue, at most `prefetch` unsettled at a time. Leaving the context ends the
+        consumer: what is not settled by then comes again."""
+
+    def outcomes(
+        self, offset: int | str = "first"
+    ) -> AbstractAsyncContextManager[AsyncGenerator[tuple[int, Message], None]]:
+        """Every stage and terminal event with its place in the stream, from `offset` on: a number,
+        `first`, or `next` (only what is published from now on)."""
+
+    def progress(self) -> AbstractAsyncContextManager[AsyncGenerator[Message, None]]:
+        """Progress messages published from now on."""
+
+    async def depth(self, queue: str) -> int:
+        """How many messages wait in a queue (those being worked on not counted)."""
+
+    async def close(self) -> None: ...

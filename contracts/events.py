@@ -1,0 +1,212 @@
+"""The events, one model each and version 1 of all (the README has them in one table).
+
+Field rules are checked on decoding; fields nobody here knows are kept, so that an older worker
+passes on what a newer publisher said.
+"""
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from contracts.fields import (
+    Bytes,
+    Code,
+    Contract,
+    Etag,
+    ManifestRef,
+    ObjectKey,
+    ObjectRef,
+    Sha256,
+    Slug,
+    World,
+)
+
+Stage = Literal["prepare", "segment", "reconstruct", "package"]
+Profile = Literal["preview", "standard", "high"]
+
+
+class Options(Contract):
+    """What the sender may choose for a capture; passed on unchanged from stage to stage."""
+
+    profile: Profile = "standard"
+    method: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = "auto"
+    seed: Annotated[int, Field(ge=0, lt=1 << 31)] = 0
+    holdout: Annotated[int, Field(ge=0, le=1000)] = 8
+    """From 24 views on, every `holdout`-th is kept out for the quality report; 0 uses all."""
+    ignore_masks: bool = False
+    ignore_poses: bool = False
+
+
+class Event(Contract):
+    """What every event carries. `attempt` counts from 0 and grows with each retry of this event;
+    `generation` grows when a user asks for a stage to be done again."""
+
+    routing_key: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    tenant: Slug = "default"
+    capture_id: Slug
+    generation: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    attempt: Annotated[int, Field(ge=0, le=1000)] = 0
+
+    @classmethod
+    def type(cls) -> str:
+        """The CloudEvents type, e.g. `phototwin.dataset.uploaded.v1`."""
+        return f"phototwin.{cls.routing_key}.v{cls.version}"
+
+    @property
+    def folder(self) -> str:
+        """The capture's prefix in the object store."""
+        return f"captures/{self.tenant}/{self.capture_id}/"
+
+    @model_validator(mode="after")
+    def _keys_belong_to_the_capture(self) -> Self:
+        for key in _keys(self):
+            if not key.startswith(self.folder):
+                raise ValueError(f"key {key} must begin with {self.folder}")
+        return self
+
+
+class UploadedFile(Contract):
+    """One uploaded object; at least one of etag and sha256 is worth sending, sha256 best."""
+
+    key: ObjectKey
+    bytes: Bytes
+    etag: Etag | None = None
+    sha256: Sha256 | None = None
+
+
+class DatasetUploaded(Event):
+    """The raw upload of a capture. `kind` says which layout it is in, `auto` has us look."""
+
+    routing_key: ClassVar[str] = "dataset.uploaded"
+    files: Annotated[tuple[UploadedFile, ...], Field(min_length=1, max_length=5000)]
+    kind: Literal["auto", "llff", "transforms"] = "auto"
+    options: Options = Options()
+
+    @model_validator(mode="after")
+    def _files_are_uploads(self) -> Self:
+        keys = [file.key for file in self.files]
+        if len(set(keys)) != len(keys):
+            raise ValueError("files must not name a key twice")
+        folders = {key[:end] for key in keys for end, character in enumerate(key) if character == "/"}
+        if clash := folders.intersection(keys):
+            raise ValueError(f"files: {min(clash)} cannot be both a file and a folder")
+        for key in keys:
+            if not key.startswith(self.folder + "upload/"):
+                raise ValueError(f"files: key {key} must begin with {self.folder}upload/")
+        return self
+
+
+class PosesReady(Event):
+    """The normalised dataset: square undistorted images, intrinsics and poses."""
+
+    routing_key: ClassVar[str] = "poses.ready"
+    dataset: ManifestRef
+    images: Annotated[int, Field(ge=1)]
+    posed: bool
+    masked: bool
+    """Whether masks came with the upload."""
+    world: World = World()
+    options: Options = Options()
+
+
+class MasksProposed(Event):
+    """Masks wait for a person to review them."""
+
+    routing_key: ClassVar[str] = "masks.proposed"
+    dataset: ManifestRef
+    masks: ManifestRef
+    world: World = World()
+    options: Options = Options()
+
+
+class MasksReady(Event):
+    """One alpha mask for each image that was kept."""
+
+    routing_key: ClassVar[str] = "masks.ready"
+    dataset: ManifestRef
+    masks: ManifestRef
+    images: Annotated[int, Field(ge=1)]
+    world: World = World()
+    options: Options = Options()
+
+
+class MeshReady(Event):
+    """mesh.obj, mesh.mtl and the textures."""
+
+    routing_key: ClassVar[str] = "mesh.ready"
+    mesh: ManifestRef
+    world: World = World()
+    options: Options = Options()
+
+
+class ModelReady(Event):
+    """The finished model."""
+
+    routing_key: ClassVar[str] = "model.ready"
+    model: ManifestRef
+    glb: ObjectRef
+    poster: ObjectRef
+
+
+class Failure(Contract):
+    """Why a capture failed: for a program (`code`, `params`), a developer (`message`) and a phone
+    user (`sentence`, `action`, from `errors.json`)."""
+
+    code: Code
+    message: Annotated[str, Field(max_length=4000)]
+    sentence: Annotated[str, Field(max_length=1000)]
+    action: Annotated[str, Field(max_length=1000)]
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class CaptureFailed(Event):
+    """Terminal: no further event of this generation follows."""
+
+    routing_key: ClassVar[str] = "capture.failed"
+    stage: Stage
+    error: Failure
+
+
+class CaptureCancelled(Event):
+    """Stop work on this capture."""
+
+    routing_key: ClassVar[str] = "capture.cancelled"
+    reason: Annotated[str, Field(max_length=1000)] = ""
+
+
+class JobProgress(Event):
+    """How far a stage is; transient, may be lost, never blocks work."""
+
+    routing_key: ClassVar[str] = "job.progress"
+    stage: Stage
+    fraction: Annotated[float, Field(ge=0, le=1)]
+    eta_seconds: Annotated[float, Field(ge=0)] | None = None
+    step: Annotated[str, Field(max_length=100)] = ""
+    preview: ObjectKey | None = None
+    losses: dict[str, float] = Field(default_factory=dict)
+
+
+EVENTS: tuple[type[Event], ...] = (
+    DatasetUploaded,
+    PosesReady,
+    MasksProposed,
+    MasksReady,
+    MeshReady,
+    ModelReady,
+    CaptureFailed,
+    CaptureCancelled,
+    JobProgress,
+)
+
+
+def _keys(value: object) -> list[str]:
+    """The object keys of all references within an event."""
+    if isinstance(value, ManifestRef | ObjectRef | UploadedFile):
+        return [value.key]
+    if isinstance(value, Contract):
+        return [key for name in type(value).model_fields for key in _keys(getattr(value, name))]
+    if isinstance(value, tuple):
+        return [key for item in value for key in _keys(item)]
+    return []

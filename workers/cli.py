@@ -1,0 +1,290 @@
+"""The `phototwin` command."""
+
+import asyncio
+import dataclasses
+import json
+import sys
+import uuid
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from broker.interface import Message
+from broker.rabbitmq import Broker
+from contracts.envelope import Envelope, event_id, new_traceparent
+from contracts.errors import PhototwinError
+from contracts.events import JobProgress, Options, Profile, Stage
+from workers import local, service
+from workers.runtime import logs, s3
+from workers.runtime.settings import Settings, SettingsError, from_environment
+from workers.simulate.capture import simulate as simulate_capture
+from workers.stages import WORKERS
+from workers.upload import CaptureError, upload
+
+app = typer.Typer(
+    help="Photos in, digital twin out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+topology_app = typer.Typer(help="Exchanges and queues on RabbitMQ.", no_args_is_help=True)
+app.add_typer(topology_app, name="topology")
+
+Capture = Annotated[Path, typer.Argument(help="Folder, zip, or transforms*.json", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+ProfileOption = Annotated[Profile, typer.Option(help="How much effort to spend.")]
+Method = Annotated[str, typer.Option(help="Reconstruction method.")]
+Seed = Annotated[int, typer.Option(min=0)]
+Holdout = Annotated[int, typer.Option(min=0, help="Keep out every N-th view for the report; 0: none.")]
+IgnoreMasks = Annotated[bool, typer.Option("--ignore-masks", help="Do as if no masks were sent.")]
+IgnorePoses = Annotated[bool, typer.Option("--ignore-poses", help="Do as if no poses were sent.")]
+T = TypeVar("T")
+
+
+@app.command()
+def run(
+    capture: Capture,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("model"),
+    profile: ProfileOption = "standard",
+    method: Method = "auto",
+    seed: Seed = 0,
+    until: Annotated[Stage, typer.Option(help="Last stage to run.")] = "package",
+    ignore_masks: IgnoreMasks = False,
+    ignore_poses: IgnorePoses = False,
+    holdout: Holdout = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a capture into a model, in one process and without any server.
+
+    Example: `phototwin run my-capture/ --out my-model`
+    """
+    options = Options(
+        profile=profile,
+        method=method,
+        seed=seed,
+        holdout=holdout,
+        ignore_masks=ignore_masks,
+        ignore_poses=ignore_poses,
+    )
+    console = Console(stderr=as_json)
+    logs.configure("ERROR")
+    with Bars(console, until) as show:
+        result = _do(local.run(capture, out, options, show, until), as_json)
+    if as_json:
+        print(json.dumps(result))
+        return
+    for warning in result["warnings"]:
+        console.print(f"[yellow]Note:[/] {warning}")
+    for name in ("model.glb", "mesh.obj", "contact_sheet.png", "poster.png"):
+        if (out / name).exists():
+            console.print(f"{name:<18} {out / name}")
+
+
+@app.command()
+def worker(
+    stage: Annotated[Stage, typer.Argument(show_default=False)],
+    drain: Annotated[bool, typer.Option("--drain", help="End when the queue is empty.")] = False,
+) -> None:
+    """Run one worker on RabbitMQ and S3; settings come from PHOTOTWIN_* variables.
+
+    Example: `PHOTOTWIN_AMQP_URL=amqp://user:secret@rabbit/ phototwin worker prepare`
+    """
+    _do(service.run(stage, _settings(), drain=drain))
+
+
+@app.command()
+def publish(
+    what: Annotated[Path, typer.Argument(help="A capture, or a file with an event.", show_default=False)],
+    capture_id: Annotated[str | None, typer.Option(help="Default: a new one.")] = None,
+    tenant: Annotated[str, typer.Option()] = "default",
+    profile: ProfileOption = "standard",
+    method: Method = "auto",
+    seed: Seed = 0,
+    holdout: Holdout = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Upload a capture and announce it; or publish an event kept in a file, as it is.
+
+    Example: `phototwin publish my-capture/ --capture-id shelf-42`
+    """
+    options = Options(profile=profile, method=method, seed=seed, holdout=holdout)
+    name = capture_id or uuid.uuid4().hex
+    envelope = _do(_announce(what, tenant, name, options, _settings()), as_json)
+    said = {"capture_id": envelope.data.capture_id, "event_id": envelope.id, "type": envelope.type}
+    print(json.dumps(said) if as_json else f"published {envelope.type} for {envelope.data.capture_id}")
+
+
+@topology_app.command("apply")
+def topology_apply() -> None:
+    """Create the exchanges, queues and bindings that are missing.
+
+    Example: `phototwin topology apply`
+    """
+
+    async def apply() -> None:
+        broker = await _connect(_settings())
+        try:
+            await broker.apply()
+        finally:
+            await broker.close()
+
+    _do(apply())
+
+
+@topology_app.command("show")
+def topology_show(as_json: AsJson = False) -> None:
+    """Print what `apply` creates; needs no broker.
+
+    Example: `phototwin topology show --json`
+    """
+    topology = _settings().topology
+    parts = {
+        "exchanges": [dataclasses.asdict(exchange) for exchange in topology.exchanges()],
+        "queues": [dataclasses.asdict(queue) for queue in topology.queues()],
+        "bindings": [dataclasses.asdict(binding) for binding in topology.bindings()],
+    }
+    if as_json:
+        print(json.dumps(parts, indent=1))
+        return
+    for kind, entries in parts.items():
+        for entry in entries:
+            print(f"{kind[:-1]:<9}", "  ".join(f"{key}={value}" for key, value in entry.items()))
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder to make.", show_default=False)],
+    views: Annotated[int, typer.Option(min=4, max=600, help="Number of photos.")] = 36,
+    seed: Seed = 0,
+    plain: Annotated[bool, typer.Option("--plain", help="An object without any texture.")] = False,
+    masks: Annotated[bool, typer.Option(help="Send masks along, as an app that makes them.")] = True,
+) -> None:
+    """Make a phone capture of a procedural object, and keep its truth beside it.
+
+    Example: `phototwin simulate demo --views 36`, then `phototwin run demo/capture`
+    """
+    with Progress(TextColumn("simulate   "), BarColumn(), TimeElapsedColumn()) as progress:
+        bar = progress.add_task("simulate", total=1.0)
+        simulate_capture(
+            out,
+            views=views,
+            seed=seed,
+            plain=plain,
+            masks=masks,
+            report=lambda fraction: progress.update(bar, completed=fraction),
+        )
+    print(f"capture            {out / 'capture'}\ntruth              {out / 'truth'}")
+
+
+async def _announce(
+    what: Path, tenant: str, capture_id: str, options: Options, settings: Settings
+) -> Envelope:
+    envelope = _event_in(what)
+    if envelope is None:
+        async with s3.connect(settings) as store:
+            event = await upload(store, what, tenant=tenant, capture_id=capture_id, options=options)
+        digests = "".join(file.sha256 or "" for file in event.files)
+        envelope = Envelope.wrap(
+            event,
+            id=event_id(event.type(), f"{event.folder}{digests}{options.model_dump_json()}"),
+            source="phototwin/publish",
+            traceparent=new_traceparent(),
+        )
+    broker = await _connect(settings)
+    try:
+        await broker.publish(Message(envelope.encode(), envelope.data.routing_key, envelope.id))
+    finally:
+        await broker.close()
+    return envelope
+
+
+def _event_in(path: Path) -> Envelope | None:
+    """The event in a file; None for what is a capture instead."""
+    if path.suffix != ".json" or not path.is_file():
+        return None
+    body = path.read_bytes()
+    if b'"specversion"' not in body:
+        return None
+    return Envelope.parse(body)
+
+
+async def _connect(settings: Settings) -> Broker:
+    url = settings.amqp_url.get_secret_value()
+    return await Broker.connect(url, settings.topology, name="phototwin command")
+
+
+def _settings() -> Settings:
+    try:
+        return from_environment()
+    except SettingsError as error:
+        _fail(str(error))
+
+
+def _do(work: Coroutine[Any, Any, T], as_json: bool = False) -> T:
+    """Run it; any foreseen error is one plain sentence and exit status 1."""
+    try:
+        return asyncio.run(work)
+    except local.CaptureFailure as failure:
+        error = failure.failed.error
+        if as_json:
+            print(json.dumps({"stage": failure.failed.stage, "error": error.model_dump()}))
+        _fail(f"{failure.failed.stage}: {error.sentence} {error.action} ({error.code}: {error.message})")
+    except PhototwinError as error:
+        if as_json:
+            print(json.dumps({"error": {"code": error.code, "message": error.message}}))
+        _fail(f"{error.message} ({error.code})")
+    except (CaptureError, OSError) as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("interrupted")
+
+
+def _fail(sentence: str) -> NoReturn:
+    print(f"phototwin: {sentence}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+class Bars:
+    """Progress bars, one a stage."""
+
+    def __init__(self, console: Console, until: Stage) -> None:
+        stages = list(WORKERS)
+        self._progress = Progress(
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[step]}"),
+            console=console,
+        )
+        self._tasks = {
+            stage: self._progress.add_task(stage, total=1.0, start=False, step="")
+            for stage in stages[: stages.index(until) + 1]
+        }
+
+    def __enter__(self) -> Callable[[JobProgress], None]:
+        self._progress.start()
+        return self._show
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def _show(self, progress: JobProgress) -> None:
+        task = self._tasks[progress.stage]
+        self._progress.start_task(task)
+        self._progress.update(task, completed=progress.fraction, step=progress.step)
+        if progress.fraction >= 1:
+            self._progress.stop_task(task)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""mesh.ready -> model.ready: the files that people and programs open."""

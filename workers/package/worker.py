@@ -1,0 +1,40 @@
+"""The package worker: mesh.ready -> model.ready."""
+
+from typing import Any
+
+from contracts.dataset import Manifest
+from contracts.events import MeshReady, ModelReady
+from contracts.fields import ManifestRef, ObjectRef
+from workers.runtime.worker import Inputs, Worker
+
+
+class Package(Worker[MeshReady]):
+    """model.glb and a poster picture."""
+
+    stage = "package"
+    consumes = MeshReady
+    algorithm = "1"
+    compute = "workers.package.compute"
+
+    def inputs(self, event: MeshReady) -> Inputs:
+        return Inputs(manifests={"mesh": event.mesh})
+
+    def parameters(self, event: MeshReady) -> dict[str, Any]:
+        return {"up": event.world.up, "scale": event.world.scale}
+
+    def reply(self, event: MeshReady, manifest: Manifest, ref: ManifestRef) -> ModelReady:
+        return ModelReady(
+            tenant=event.tenant,
+            capture_id=event.capture_id,
+            generation=event.generation,
+            model=ref,
+            glb=_reference(manifest, "model.glb"),
+            poster=_reference(manifest, "poster.png"),
+        )
+
+
+def _reference(manifest: Manifest, name: str) -> ObjectRef:
+    artefact = manifest.artefact(name)
+    return ObjectRef(
+        key=artefact.key, sha256=artefact.sha256, bytes=artefact.bytes, media_type=artefact.media_type
+    )

@@ -1,0 +1,1 @@
+"""dataset.uploaded -> poses.ready: any supported capture, as square undistorted images with poses."""

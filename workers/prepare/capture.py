@@ -1,0 +1,173 @@
+"""A capture as its sender recorded it, whatever layout it came in."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.errors import (
+    FormatUnsupported,
+    ImageMissing,
+    PoseInvalid,
+    PosesMissing,
+    TooFewImages,
+    TooManyImages,
+)
+from workers.runtime.safe_input import IMAGE_SUFFIXES, SEND_INSTEAD, extract_zip
+
+MIN_IMAGES = 6
+MAX_IMAGES = 600
+LAYOUTS = (
+    "Send a folder or zip with transforms.json (nerfstudio or instant-ngp), "
+    "or poses_bounds.npy (LLFF) and images/."
+)
+OTHER_LAYOUTS = {
+    "session.jsonl": "an ARCore session",
+    "cameras.bin": "a COLMAP model",
+    "cameras.txt": "a COLMAP model",
+}
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+OTHER_IMAGE_SUFFIXES = (".gif", ".bmp", ".tif", ".tiff", ".avif", ".dng", ".raw", ".cr2", ".nef", ".exr")
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One photo and its camera.
+
+    size: (width, height) in pixels that the intrinsics are for; None where they are relative to the
+    picture, whatever its size. intrinsics: fx, fy, cx, cy in pixels of that size, centres at +0.5;
+    cx, cy may be None for the middle, and fx, fy multiples of the width where size is None.
+    distortion: k1, k2, p1, p2, k3 of OpenCV's model. c2w: (4, 4) OpenGL camera-to-world.
+    """
+
+    name: str
+    image: Path
+    mask: Path | None
+    size: tuple[float, float] | None
+    focal: tuple[float, float]
+    centre: tuple[float, float] | None
+    distortion: tuple[float, float, float, float, float]
+    c2w: NDArray[np.float64]
+
+
+class Upload:
+    """The uploaded files, zips unpacked: paths below one root, in the order of their names."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for archive in sorted(root.rglob("*")):
+            if archive.is_file() and archive.suffix.lower() == ".zip":
+                extract_zip(archive, archive.parent, archive.name)
+                archive.unlink()
+        self.files = sorted(
+            path
+            for path in root.rglob("*")
+            if path.is_file()
+            and not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(root).parts)
+        )
+
+    def find(self, *names: str) -> Path | None:
+        """The file of one of these names nearest to the root."""
+        found = [path for path in self.files if path.name in names]
+        return min(found, key=lambda path: (len(path.parts), names.index(path.name)), default=None)
+
+    def transforms(self) -> Path | None:
+        """`transforms.json`, or the only file called `transforms*.json`.
+
+        Raises FormatUnsupported where there are several and none is the whole.
+        """
+        if (whole := self.find("transforms.json")) is not None:
+            return whole
+        parts = [p for p in self.files if p.name.startswith("transforms") and p.suffix == ".json"]
+        if len(parts) > 1:
+            names = ", ".join(path.name for path in parts)
+            raise FormatUnsupported(
+                f"the capture has {names} but no transforms.json, so it is open which to use",
+                file=names,
+                advice="Send just one of them, or a transforms.json with all frames.",
+            )
+        return parts[0] if parts else None
+
+    def images(self, folder: Path) -> list[Path]:
+        """Pictures directly in a folder, in the order of their names."""
+        return [p for p in self.files if p.parent == folder and p.suffix.lower() in IMAGE_SUFFIXES]
+
+    def resolve(self, base: Path, relative: str, what: str) -> Path:
+        """The uploaded file that a path within the capture means; the suffix may be left out, as
+        NeRF's own files do. Raises ImageMissing, also for paths that lead elsewhere."""
+        parts = PurePosixPath(relative.replace("\\", "/"))
+        inside = not parts.is_absolute() and ".." not in parts.parts
+        for suffix in ("", *IMAGE_SUFFIXES):
+            path = base / f"{parts}{suffix}"
+            if inside and path.name not in ("", ".") and len(path.name.encode()) < 256 and path in self._set:
+                return path
+        raise ImageMissing(f"{what} {relative!r:.300} is not among the uploaded files", file=relative[:300])
+
+    def find_mask(self, base: Path, image: Path) -> Path | None:
+        """`masks/<stem>.png` or `masks/<file name>.png` beside the images' folder or at `base`."""
+        for folder in (base / "masks", image.parent.parent / "masks"):
+            for name in (f"{image.stem}.png", f"{image.name}.png", image.name):
+                if folder / name in self._set:
+                    return folder / name
+        return None
+
+    @cached_property
+    def _set(self) -> set[Path]:
+        return set(self.files)
+
+    def reject(self) -> NoReturn:
+        """Say why this upload is of no layout we read. Raises FormatUnsupported, PosesMissing."""
+        for name, layout in OTHER_LAYOUTS.items():
+            if self.find(name):
+                raise FormatUnsupported(f"{layout} ({name}) is not read yet", file=layout, advice=LAYOUTS)
+        for path in self.files:
+            if path.suffix.lower() in VIDEO_SUFFIXES:
+                raise FormatUnsupported(
+                    f"{path.name} is a video, which is not read yet", file=path.name, advice=LAYOUTS
+                )
+        if not any(path.suffix.lower() in IMAGE_SUFFIXES for path in self.files):
+            name = next((p.name for p in self.files), "The upload")
+            other = any(path.suffix.lower() in OTHER_IMAGE_SUFFIXES for path in self.files)
+            raise FormatUnsupported(
+                f"there is no picture in the upload ({name} is none)",
+                file=name,
+                advice=SEND_INSTEAD if other else LAYOUTS,
+            )
+        raise PosesMissing(
+            "the upload has pictures, but neither transforms.json nor poses_bounds.npy with their poses"
+        )
+
+
+def check_count(found: int) -> None:
+    """Raises TooFewImages, TooManyImages."""
+    if found < MIN_IMAGES:
+        raise TooFewImages(
+            f"the capture has {found} images; at least {MIN_IMAGES} are needed",
+            found=found,
+            needed=MIN_IMAGES,
+        )
+    if found > MAX_IMAGES:
+        raise TooManyImages(
+            f"the capture has {found} images; at most {MAX_IMAGES} are accepted",
+            found=found,
+            limit=MAX_IMAGES,
+        )
+
+
+def checked_pose(matrix: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+    """(4, 4) camera-to-world with an exact rotation. Raises PoseInvalid."""
+    if not np.isfinite(matrix).all():
+        raise PoseInvalid(f"the pose of {name} has values that are not finite", file=name)
+    rotation = matrix[:3, :3]
+    if np.abs(rotation.T @ rotation - np.eye(3)).max() > 0.02:
+        raise PoseInvalid(f"the pose of {name} is no rotation: its columns are not orthonormal", file=name)
+    if np.linalg.det(rotation) < 0:
+        raise PoseInvalid(f"the pose of {name} mirrors: its rotation has determinant -1", file=name)
+    u, _, vt = np.linalg.svd(rotation)
+    pose = np.eye(4)
+    pose[:3, :3] = u @ vt
+    pose[:3, 3] = matrix[:3, 3]
+    return pose

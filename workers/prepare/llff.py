@@ -1,0 +1,65 @@
+"""Reader of the LLFF layout: `poses_bounds.npy` beside `images/`."""
+
+from pathlib import Path
+
+import numpy as np
+
+from contracts.errors import CountMismatch, PoseInvalid, PosesMissing, PosesUnreadable
+from workers.geometry.cameras import from_llff
+from workers.prepare.capture import Shot, Upload, check_count, checked_pose
+from workers.runtime.safe_input import read_npy
+
+IMAGE_LIST = "poses_bounds.images.txt"
+
+
+def read(upload: Upload, path: Path) -> list[Shot]:
+    """One shot for each row; the images are those of `images/` in the order of their names, or
+    those that `poses_bounds.images.txt` lists, one path a line.
+
+    Raises PosesUnreadable, PoseInvalid, PosesMissing, CountMismatch, ImageMissing, TooFewImages,
+    TooManyImages.
+    """
+    rows = read_npy(path, path.name)
+    if rows.ndim != 2 or rows.shape[1] != 17:
+        shape = " x ".join(map(str, rows.shape))
+        raise PosesUnreadable(f"{path.name} is {shape}, not N x 17", file=path.name)
+    images = _images(upload, path)
+    if len(images) != len(rows):
+        raise CountMismatch(
+            f"{path.name} has {len(rows)} rows for {len(images)} images",
+            images=len(images),
+            poses=len(rows),
+        )
+    check_count(len(images))
+    c2w, height, width, focal, _, _ = from_llff(rows)
+    shots = []
+    for index, image in enumerate(images):
+        name = image.relative_to(upload.root).as_posix()
+        size = (float(width[index]), float(height[index]))
+        f = float(focal[index])
+        if not np.isfinite([f, *size]).all() or min(f, *size) <= 0:
+            raise PoseInvalid(f"row {index} of {path.name}, for {name}, has no valid h, w, f", file=name)
+        shots.append(
+            Shot(
+                name=name,
+                image=image,
+                mask=upload.find_mask(path.parent, image),
+                size=size,
+                focal=(f, f),
+                centre=None,
+                distortion=(0.0, 0.0, 0.0, 0.0, 0.0),
+                c2w=checked_pose(c2w[index], name),
+            )
+        )
+    return shots
+
+
+def _images(upload: Upload, path: Path) -> list[Path]:
+    listing = path.parent / IMAGE_LIST
+    if listing in upload.files:
+        lines = listing.read_text(errors="replace").splitlines()
+        return [upload.resolve(path.parent, line.strip(), IMAGE_LIST) for line in lines if line.strip()]
+    images = upload.images(path.parent / "images") or upload.images(path.parent)
+    if not images:
+        raise PosesMissing(f"beside {path.name} there is no folder 'images' with pictures")
+    return images

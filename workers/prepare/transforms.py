@@ -1,0 +1,111 @@
+"""Reader of `transforms.json` as nerfstudio and instant-ngp write it.
+
+https://docs.nerf.studio/quickstart/data_conventions.html
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from contracts.errors import CameraUnsupported, PoseInvalid, PosesUnreadable
+from workers.prepare.capture import Shot, Upload, check_count, checked_pose
+from workers.runtime.safe_input import read_json
+
+PINHOLE_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
+
+
+def read(upload: Upload, path: Path) -> list[Shot]:
+    """The shots of the frames that the file lists, in its order.
+
+    Raises PosesUnreadable, PoseInvalid, CameraUnsupported, ImageMissing, TooFewImages, TooManyImages.
+    """
+    document = read_json(path, path.name)
+    frames = document.get("frames") if isinstance(document, dict) else None
+    if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
+        raise PosesUnreadable(f"{path.name} has no list 'frames'", file=path.name)
+    check_count(len(frames))
+    return [_shot(upload, path, {**document, **frame}) for frame in frames]
+
+
+def _shot(upload: Upload, path: Path, frame: dict[str, Any]) -> Shot:
+    name = frame.get("file_path")
+    if not isinstance(name, str) or not name:
+        raise PosesUnreadable(f"{path.name}: a frame has no 'file_path'", file=path.name)
+    image = upload.resolve(path.parent, name, f"{path.name}: the image")
+    _check_model(frame)
+    mask_name = frame.get("mask_path")
+    named = isinstance(mask_name, str)
+    mask = (
+        upload.resolve(path.parent, str(mask_name), f"{path.name}: the mask")
+        if named
+        else upload.find_mask(path.parent, image)
+    )
+    width, height = _number(frame, "w", path), _number(frame, "h", path)
+    cx, cy = _number(frame, "cx", path), _number(frame, "cy", path)
+    size = (width, height) if width and height else None
+    return Shot(
+        name=image.relative_to(upload.root).as_posix(),
+        image=image,
+        mask=mask,
+        size=size,
+        focal=_focal(frame, size, path),
+        centre=(cx, cy) if cx is not None and cy is not None and size else None,
+        distortion=_distortion(frame, path),
+        c2w=_pose(frame, name, path),
+    )
+
+
+def _check_model(frame: dict[str, Any]) -> None:
+    model = frame.get("camera_model", "OPENCV")
+    fisheye = frame.get("is_fisheye") or frame.get("ftheta_p0") is not None
+    if fisheye or str(model).upper() not in PINHOLE_MODELS:
+        raise CameraUnsupported(f"camera model {'fisheye' if fisheye else model!r:.100} is not supported")
+
+
+def _focal(frame: dict[str, Any], size: tuple[float, float] | None, path: Path) -> tuple[float, float]:
+    """Pixels, or multiples of the width where the frame gives no size."""
+    fx, fy = _number(frame, "fl_x", path), _number(frame, "fl_y", path)
+    angle_x, angle_y = _number(frame, "camera_angle_x", path), _number(frame, "camera_angle_y", path)
+    if fx is None and angle_x is not None and 0 < angle_x < math.pi:
+        fx = 0.5 * (size[0] if size else 1.0) / math.tan(0.5 * angle_x)
+        if fy is None and size and angle_y is not None and 0 < angle_y < math.pi:
+            fy = 0.5 * size[1] / math.tan(0.5 * angle_y)
+    elif fx is not None and size is None:
+        raise PosesUnreadable(f"{path.name} gives fl_x but not w and h", file=path.name)
+    if fx is None or fx <= 0 or (fy is not None and fy <= 0):
+        raise PosesUnreadable(
+            f"{path.name} gives no valid focal length (fl_x or camera_angle_x)", file=path.name
+        )
+    return fx, fx if fy is None else fy
+
+
+def _distortion(frame: dict[str, Any], path: Path) -> tuple[float, float, float, float, float]:
+    if _number(frame, "k4", path):
+        raise CameraUnsupported("distortion with k4 is not supported; send k1, k2, p1, p2, k3 at most")
+    k1 = _number(frame, "k1", path)
+    k1 = _number(frame, "k", path) if k1 is None else k1
+    k2, p1, p2, k3 = (_number(frame, name, path) or 0.0 for name in ("k2", "p1", "p2", "k3"))
+    return k1 or 0.0, k2, p1, p2, k3
+
+
+def _pose(frame: dict[str, Any], name: str, path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
+    try:
+        rows = np.array(frame.get("transform_matrix"), np.float64)
+    except (ValueError, TypeError):
+        rows = np.empty(0)
+    if rows.shape not in ((4, 4), (3, 4)):
+        raise PoseInvalid(
+            f"{path.name}: transform_matrix of {name!r:.200} is not 4x4 numbers", file=name[:300]
+        )
+    return checked_pose(np.vstack([rows[:3], [0, 0, 0, 1]]), name[:300])
+
+
+def _number(frame: dict[str, Any], key: str, path: Path) -> float | None:
+    value = frame.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise PosesUnreadable(f"{path.name}: {key} is {value!r:.100}, not a finite number", file=path.name)
+    return float(value)

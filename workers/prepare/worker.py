@@ -1,0 +1,41 @@
+"""The prepare worker: dataset.uploaded -> poses.ready."""
+
+from typing import Any
+
+from contracts.dataset import Manifest
+from contracts.events import DatasetUploaded, PosesReady
+from contracts.fields import ManifestRef
+from workers.runtime.worker import Inputs, Worker
+
+
+class Prepare(Worker[DatasetUploaded]):
+    """Any supported capture becomes a dataset of square, undistorted images with poses."""
+
+    stage = "prepare"
+    consumes = DatasetUploaded
+    algorithm = "1"
+    compute = "workers.prepare.compute"
+
+    def inputs(self, event: DatasetUploaded) -> Inputs:
+        return Inputs(uploads=event.files)
+
+    def parameters(self, event: DatasetUploaded) -> dict[str, Any]:
+        options = event.options
+        return {
+            "kind": event.kind,
+            "ignore_masks": options.ignore_masks,
+            "ignore_poses": options.ignore_poses,
+        }
+
+    def reply(self, event: DatasetUploaded, manifest: Manifest, ref: ManifestRef) -> PosesReady:
+        return PosesReady(
+            tenant=event.tenant,
+            capture_id=event.capture_id,
+            generation=event.generation,
+            dataset=ref,
+            images=manifest.metrics["images"],
+            posed=manifest.metrics["posed"],
+            masked=manifest.metrics["masked"],
+            world=manifest.metrics["world"],
+            options=event.options,
+        )

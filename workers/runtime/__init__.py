@@ -1,0 +1,1 @@
+"""The shell every worker shares: the seven steps of a job, and what they stand on."""

@@ -1,0 +1,111 @@
+"""The process that computes: started warm, one task at a time, killed when it must stop.
+
+Run as `python -m workers.runtime.child MODULE ...` it imports the modules, says it is ready, and then
+answers one JSON line on stdin with JSON lines on stdout:
+
+    <- {"module": "workers.prepare.compute", "inputs": "...", "outputs": "...", "parameters": {...}}
+    -> {"progress": 0.25, "info": {"step": "hull"}}          any number of these
+    -> {"done": {...}, "usage": {...}}                       or
+    -> {"error": {"code", "message", "params", "stack"}}
+
+A task is `module.run(inputs: Path, outputs: Path, parameters: dict, report) -> dict`: it reads one
+folder, fills the other, and returns what is worth knowing about it. The process gets none of the
+worker's secrets, so a picture that takes over its decoder finds no key to the store.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import queue
+import resource
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+
+def main(modules: list[str]) -> None:
+    answers = _claim_stdout()
+    for module in modules:
+        importlib.import_module(module)
+    _say(answers, {"ready": True})
+    for task in _tasks():
+        _say(answers, _perform(task, answers))
+
+
+def _perform(task: dict[str, Any], answers: TextIO) -> dict[str, Any]:
+    def report(fraction: float, info: dict[str, Any]) -> None:
+        _say(answers, {"progress": fraction, "info": info})
+
+    try:
+        module = importlib.import_module(task["module"])
+        with _metered() as usage:
+            done = module.run(Path(task["inputs"]), Path(task["outputs"]), task["parameters"], report)
+        return {"done": done, "usage": usage}
+    except Exception as error:
+        code = getattr(error, "code", "compute_failed")
+        params = getattr(error, "params", {})
+        stack = traceback.format_exc(limit=-20)
+        message = str(error) if hasattr(error, "code") else f"{type(error).__name__}: {error}"
+        return {"error": {"code": code, "message": message, "params": params, "stack": stack}}
+
+
+def _claim_stdout() -> TextIO:
+    """Our answers alone go to the real stdout; what libraries print goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    return answers
+
+
+def _say(answers: TextIO, message: dict[str, Any]) -> None:
+    answers.write(json.dumps(message) + "\n")
+    answers.flush()
+
+
+def _tasks() -> Iterator[dict[str, Any]]:
+    """Tasks from stdin. Its end means that the worker is gone, and ends this process at once, also
+    in the middle of a task: nobody would take the result."""
+    waiting: queue.Queue[dict[str, Any]] = queue.Queue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            waiting.put(json.loads(line))
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        yield waiting.get()
+
+
+@contextlib.contextmanager
+def _metered() -> Iterator[dict[str, float]]:
+    """Wall and CPU seconds of what runs inside, and the highest memory reached, in MB."""
+    usage: dict[str, float] = {}
+    wall, cpu = time.monotonic(), _cpu_seconds()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # start the peak anew: the process is reused
+    yield usage
+    usage["wall_seconds"] = round(time.monotonic() - wall, 3)
+    usage["cpu_seconds"] = round(_cpu_seconds() - cpu, 3)
+    usage["peak_rss_mb"] = round(_peak_rss_kb() * 1024 / 1e6, 1)
+
+
+def _cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _peak_rss_kb() -> int:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

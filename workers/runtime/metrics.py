@@ -1,0 +1,33 @@
+"""Prometheus metrics of a worker. No label ever holds a capture's id: labels stay few."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+SECONDS = (1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 1800, 3600, 7200, 14400)
+
+
+class Metrics:
+    """`stage` is a worker's name; `outcome` is done, adopted (the result was there already),
+    cancelled, rejected (the input's fault), retried or dead_lettered."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self.consumed = self._counter("events_consumed", "Events taken from the queue", "stage")
+        self.published = self._counter("events_published", "Events published", "stage", "event")
+        self.retried = self._counter("events_retried", "Events put back for a later attempt", "stage", "code")
+        self.dead_lettered = self._counter("events_dead_lettered", "Events given up", "stage", "code")
+        self.duration = self._histogram("job_duration_seconds", "From delivery to settlement", "outcome")
+        self.queue_wait = self._histogram("queue_wait_seconds", "From publication to delivery")
+        self.moved = self._counter(
+            "storage_bytes", "Bytes moved to (put) and from (get) the object store", "stage", "direction"
+        )
+        self.in_flight = Gauge(
+            "phototwin_jobs_in_flight", "Jobs being worked on", ["stage"], registry=self.registry
+        )
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"phototwin_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
+        return Histogram(
+            f"phototwin_{name}", text, ["stage", *labels], buckets=SECONDS, registry=self.registry
+        )

@@ -1,0 +1,109 @@
+"""Any S3-compatible store, over aioboto3."""
+
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aioboto3
+from aiobotocore.config import AioConfig
+from botocore.exceptions import BotoCoreError, ClientError
+
+from contracts.errors import StorageUnavailable
+from workers.runtime.settings import Settings
+from workers.runtime.storage import Fetched, NotFound, Stat
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+
+CHUNK = 1 << 20
+
+
+@asynccontextmanager
+async def connect(settings: Settings) -> AsyncIterator["S3Store"]:
+    """A store on the bucket that the settings name."""
+    secret = settings.s3_secret_key
+    config = AioConfig(
+        connect_timeout=5,
+        read_timeout=60,
+        retries={"mode": "standard", "max_attempts": 4},
+        # Stores other than Amazon's may not know the checksum trailers that are sent by default.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": "path"} if settings.s3_endpoint_url else {},
+    )
+    async with aioboto3.Session().client(
+        "s3",
+        endpoint_url=settings.s3_endpoint_url,
+        region_name=settings.s3_region,
+        aws_access_key_id=settings.s3_access_key,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        config=config,
+    ) as client:
+        yield S3Store(client, settings.s3_bucket)
+
+
+class S3Store:
+    """`storage.ObjectStore` on one bucket."""
+
+    def __init__(self, client: "S3Client", bucket: str) -> None:
+        self._client = client
+        self.bucket = bucket
+
+    async def stat(self, key: str) -> Stat:
+        with _storage_errors(key):
+            head = await self._client.head_object(Bucket=self.bucket, Key=key)
+        return Stat(head["ContentLength"], head["ETag"].strip('"'))
+
+    async def get(self, key: str) -> bytes:
+        with _storage_errors(key):
+            response = await self._client.get_object(Bucket=self.bucket, Key=key)
+            async with response["Body"] as body:
+                return await body.read()
+
+    async def download(self, key: str, path: Path, limit: int) -> Fetched:
+        digest, size = hashlib.sha256(), 0
+        with _storage_errors(key):
+            response = await self._client.get_object(Bucket=self.bucket, Key=key)
+            async with response["Body"] as body:
+                with path.open("wb") as file:
+                    while size <= limit and (chunk := await body.read(min(CHUNK, limit + 1 - size))):
+                        digest.update(chunk)
+                        file.write(chunk)
+                        size += len(chunk)
+        return Fetched(size, digest.hexdigest())
+
+    async def put(self, key: str, path: Path, media_type: str) -> None:
+        with _storage_errors(key), path.open("rb") as file:
+            await self._client.upload_fileobj(file, self.bucket, key, ExtraArgs={"ContentType": media_type})
+
+    async def put_if_absent(self, key: str, body: bytes, media_type: str) -> bool:
+        try:
+            with _storage_errors(key):
+                await self._client.put_object(
+                    Bucket=self.bucket, Key=key, Body=body, ContentType=media_type, IfNoneMatch="*"
+                )
+        except _Present:
+            return False
+        return True
+
+
+class _Present(Exception):
+    """A conditional put found an object of that key."""
+
+
+@contextmanager
+def _storage_errors(key: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code in ("NoSuchKey", "404", "NotFound"):
+            raise NotFound(key) from None
+        # 409: another conditional put of this key was under way and has won.
+        if code in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
+            raise _Present(key) from None
+        raise StorageUnavailable(f"{key}: {code or error}") from error
+    except (BotoCoreError, OSError, TimeoutError) as error:
+        raise StorageUnavailable(f"{key}: {type(error).__name__}: {error}") from error

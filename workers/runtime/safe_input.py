@@ -1,0 +1,218 @@
+"""Reading what strangers upload: bounded in count, bytes and pixels, and never trusted.
+
+Meant to run in the computing child process, which holds no secrets.
+"""
+
+import json
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from contracts.errors import (
+    ArchiveUnsafe,
+    FormatUnsupported,
+    ImageTooLarge,
+    ImageUnreadable,
+    PosesUnreadable,
+    UploadTooLarge,
+)
+
+MAX_ENTRIES = 5000
+MAX_UNPACKED_BYTES = 4 << 30
+MAX_RATIO = 200
+"""Of unpacked to packed bytes of one entry; photos hardly shrink at all."""
+MAX_PIXELS = 100_000_000
+MAX_JSON_BYTES = 64 << 20
+MAX_NPY_BYTES = 64 << 20
+CHUNK = 1 << 20
+
+FORMATS = ("JPEG", "PNG", "WEBP", "HEIF")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif")
+SEND_INSTEAD = "Send photos as JPEG, PNG or WebP."
+
+try:
+    import pillow_heif
+except ImportError:
+    HEIF_INSTALLED = False
+else:
+    HEIF_INSTALLED = True
+    pillow_heif.register_heif_opener()
+
+Image.MAX_IMAGE_PIXELS = None  # our own limit, below, is checked before any pixel is decoded
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded photo, turned upright as its EXIF says.
+
+    rgb: (H, W, 3) uint8, sRGB. alpha: (H, W) uint8, or None where the file has none.
+    stored_size: (width, height) as in the file; orientation: EXIF's, 1 to 8.
+    """
+
+    rgb: NDArray[np.uint8]
+    alpha: NDArray[np.uint8] | None
+    stored_size: tuple[int, int]
+    orientation: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height), upright."""
+        return self.rgb.shape[1], self.rgb.shape[0]
+
+
+def read_image(path: Path, name: str) -> Picture:
+    """Decode a photo; `name` is what its sender calls it.
+
+    Raises FormatUnsupported, ImageTooLarge, ImageUnreadable.
+    """
+    with _opened(path, name) as image:
+        orientation = image.getexif().get(0x0112, 1)
+        stored = image.size
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
+            upright = _eight_bits(upright)
+        has_alpha = "A" in upright.mode or "transparency" in upright.info
+        pixels = np.asarray(upright.convert("RGBA" if has_alpha else "RGB"))
+    alpha = np.ascontiguousarray(pixels[..., 3]) if has_alpha else None
+    return Picture(np.ascontiguousarray(pixels[..., :3]), alpha, stored, orientation)
+
+
+def read_mask(path: Path, name: str) -> Picture:
+    """A mask as a Picture whose alpha is the mask: the file's own alpha where that says anything,
+    else its brightness. Raises as `read_image`."""
+    picture = read_image(path, name)
+    if picture.alpha is not None and picture.alpha.min() < 255:
+        return picture
+    brightness = picture.rgb.max(axis=2)
+    if brightness.max() == 1:  # 0 and 1 instead of 0 and 255
+        brightness = brightness * np.uint8(255)
+    return Picture(picture.rgb, brightness, picture.stored_size, picture.orientation)
+
+
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path, formats=FORMATS if HEIF_INSTALLED else FORMATS[:-1]) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageTooLarge(
+                    f"{name} has {image.width} x {image.height} pixels; at most {MAX_PIXELS} are accepted",
+                    file=name,
+                    limit=MAX_PIXELS // 1_000_000,
+                )
+            yield image
+    except UnidentifiedImageError:
+        with path.open("rb") as file:
+            head = file.read(16)
+        if _claims_a_format_we_read(head):
+            raise ImageUnreadable(f"{name} is damaged: no decoder accepts it", file=name) from None
+        raise FormatUnsupported(
+            f"{name} is not a JPEG, PNG, WebP or HEIC picture (it begins with {head.hex(' ')})",
+            file=name,
+            advice=SEND_INSTEAD,
+        ) from None
+    except (OSError, ValueError, SyntaxError, EOFError, zlib.error, Image.DecompressionBombError) as error:
+        raise ImageUnreadable(f"{name} is damaged: {error}", file=name) from None
+
+
+def _claims_a_format_we_read(head: bytes) -> bool:
+    return (
+        head.startswith((b"\xff\xd8\xff", b"\x89PNG"))
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+        or (HEIF_INSTALLED and head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"))
+    )
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit and float pictures to 8 bits, from their nominal range."""
+    values = np.asarray(image, np.float64)
+    top = 1.0 if image.mode == "F" and values.max() <= 1 else 65535.0
+    return Image.fromarray(np.clip(np.nan_to_num(values) / top * 255 + 0.5, 0, 255).astype(np.uint8))
+
+
+def read_json(path: Path, name: str) -> Any:
+    """Raises PosesUnreadable."""
+    size = path.stat().st_size
+    if size > MAX_JSON_BYTES:
+        raise PosesUnreadable(f"{name} has {size} bytes; at most {MAX_JSON_BYTES} are read", file=name)
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise PosesUnreadable(f"{name} is not JSON: {error}", file=name) from None
+
+
+def read_npy(path: Path, name: str) -> NDArray[np.float64]:
+    """A numeric array of finite size; never unpickled, never larger than its file.
+
+    Raises PosesUnreadable.
+    """
+    size = path.stat().st_size
+    if size > MAX_NPY_BYTES:
+        raise PosesUnreadable(f"{name} has {size} bytes; at most {MAX_NPY_BYTES} are read", file=name)
+    try:
+        # Mapping checks the claimed shape against the file's size before anything is allocated.
+        mapped = np.lib.format.open_memmap(path, mode="r")
+        if mapped.dtype.kind not in "fiu":
+            raise ValueError(f"its values are {mapped.dtype}, not numbers")
+        return np.array(mapped, np.float64)
+    except (ValueError, OSError, EOFError, OverflowError, SyntaxError, RecursionError, MemoryError) as error:
+        raise PosesUnreadable(f"{name} is not a plain .npy array: {error}", file=name) from None
+
+
+def extract_zip(path: Path, folder: Path, name: str) -> None:
+    """Unpack an archive's files into a folder.
+
+    Raises ArchiveUnsafe (leaves the folder, links, encryption, bombs, damage), UploadTooLarge.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            if len(entries) > MAX_ENTRIES:
+                raise ArchiveUnsafe(f"{name} has {len(entries)} files; at most {MAX_ENTRIES} are accepted")
+            left = MAX_UNPACKED_BYTES
+            for entry in entries:
+                target = folder / _checked_name(entry, name)
+                left -= _extract_entry(archive, entry, target, name, left)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
+        raise ArchiveUnsafe(f"{name} is damaged or encrypted: {error}") from None
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        raise ArchiveUnsafe(f"{name} uses one name for a file and a folder, or twice") from None
+
+
+def _checked_name(entry: zipfile.ZipInfo, name: str) -> PurePosixPath:
+    raw = entry.filename
+    path = PurePosixPath(raw)
+    if "\\" in raw or "\0" in raw or ":" in path.parts[0] or path.is_absolute() or ".." in path.parts:
+        raise ArchiveUnsafe(f"{name}: entry {raw!r:.200} leads out of the archive's folder")
+    if any(len(part.encode()) > 255 for part in path.parts):
+        raise ArchiveUnsafe(f"{name}: entry {raw!r:.100} has too long a name")
+    mode = entry.external_attr >> 16
+    if mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):
+        raise ArchiveUnsafe(f"{name}: entry {raw!r:.200} is a link or a device, not a file")
+    if entry.file_size > MAX_RATIO * max(entry.compress_size, 1024):
+        raise ArchiveUnsafe(f"{name}: entry {raw!r:.200} would grow more than {MAX_RATIO} times")
+    return path
+
+
+def _extract_entry(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, name: str, left: int
+) -> int:
+    """Returns the bytes written, counted as they come: the archive's own figures may lie."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    with archive.open(entry) as source, target.open("xb") as sink:
+        while chunk := source.read(CHUNK):
+            written += len(chunk)
+            if written > left:
+                limit = f"{MAX_UNPACKED_BYTES / 1e9:.1f} GB"
+                raise UploadTooLarge(f"{name} unpacks to more than {limit}", limit=limit)
+            sink.write(chunk)
+    return written

@@ -1,0 +1,259 @@
+"""The run loop of a worker: one delivery after another through the seven steps of a job.
+
+    1 parse the event      4 compute in the child          6 publish the next event, confirmed
+    2 skip what is done    5 put artefacts, manifest last  7 only then acknowledge
+    3 fetch the inputs
+
+Effects happen once (the manifest is put if absent), events at least once under one id.
+"""
+
+import asyncio
+import tempfile
+import time
+import traceback
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from broker.interface import Broker, Delivery, Message
+from contracts.dataset import Manifest
+from contracts.envelope import Envelope, child_traceparent, event_id, new_traceparent, sender, trace_id
+from contracts.errors import (
+    BrokerUnavailable,
+    ComputeFailed,
+    ContractError,
+    EventReturned,
+    EventUnknown,
+    PhototwinError,
+)
+from contracts.events import CaptureFailed, Event, Failure
+from contracts.fields import ManifestRef
+from workers.runtime.compute import Compute
+from workers.runtime.job import Job
+from workers.runtime.logs import get_logger
+from workers.runtime.metrics import Metrics
+from workers.runtime.progress import Reporter
+from workers.runtime.retry import decide
+from workers.runtime.settings import Settings
+from workers.runtime.storage import ObjectStore
+from workers.runtime.worker import Worker
+
+DRAIN_PAUSE = 1.0
+
+
+class Shell:
+    """Runs one worker against a broker and a store."""
+
+    def __init__(
+        self,
+        worker: Worker[Any],
+        broker: Broker,
+        store: ObjectStore,
+        compute: Compute,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
+        self.worker = worker
+        self._broker = broker
+        self._store = store
+        self._compute = compute
+        self._settings = settings
+        self._metrics = metrics
+        self._log = get_logger()
+        self._queue = settings.topology.queue(worker.stage)
+
+    async def run(self, stop: asyncio.Event, *, drain: bool = False) -> None:
+        """Until `stop` is set (the job at hand is then given back), or with `drain` until the queue
+        is empty."""
+        async with self._broker.consume(self._queue, prefetch=1) as deliveries:
+            while (delivery := await self._next(deliveries, stop, drain)) is not None:
+                job = asyncio.create_task(self.handle(delivery))
+                stopping = asyncio.create_task(stop.wait())
+                await asyncio.wait({job, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if job.done():
+                    job.result()  # a bug in the shell itself: end, and let the message come again
+                else:
+                    job.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await job
+                    await delivery.give_back()
+                stopping.cancel()
+
+    async def _next(self, deliveries: Any, stop: asyncio.Event, drain: bool) -> Delivery | None:
+        """The next delivery; None when it is time to end."""
+        waiting: asyncio.Task[Delivery] = asyncio.create_task(anext(deliveries))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                await asyncio.wait(
+                    {waiting, stopping},
+                    timeout=DRAIN_PAUSE if drain else None,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if waiting.done():
+                    return waiting.result()
+                if drain and await self._broker.depth(self._queue) == 0:
+                    return None
+            return None
+        finally:
+            stopping.cancel()
+            waiting.cancel()
+            with suppress(asyncio.CancelledError):
+                await waiting
+
+    async def handle(self, delivery: Delivery) -> None:
+        """One delivery, settled whatever happens: unless the broker is out of reach, and then the
+        message comes again by itself."""
+        stage = self.worker.stage
+        started = time.monotonic()
+        self._metrics.consumed.labels(stage).inc()
+        with (
+            structlog.contextvars.bound_contextvars(stage=stage, event_id=delivery.message.id),
+            self._metrics.in_flight.labels(stage).track_inprogress(),
+        ):
+            try:
+                outcome = await self._settle(delivery)
+            except (BrokerUnavailable, EventReturned) as error:
+                outcome = "unsettled"
+                self._log.error("delivery not settled, it will come again", error=error.message)
+        self._metrics.duration.labels(stage, outcome).observe(time.monotonic() - started)
+
+    async def _settle(self, delivery: Delivery) -> str:
+        try:
+            envelope = Envelope.parse(delivery.message.body)
+            if not isinstance(envelope.data, self.worker.consumes):
+                raise EventUnknown(f"{self.worker.stage} does not consume {envelope.type}")
+        except ContractError as error:
+            return await self._unreadable(delivery, error)
+        event = envelope.data
+        wait = (datetime.now(UTC) - envelope.time).total_seconds()
+        self._metrics.queue_wait.labels(self.worker.stage).observe(max(0.0, wait))
+        with structlog.contextvars.bound_contextvars(
+            capture_id=event.capture_id, tenant=event.tenant, trace_id=trace_id(envelope.traceparent)
+        ):
+            try:
+                return await self._work(envelope, delivery)
+            except PhototwinError as error:
+                return await self._failed(delivery, envelope, error)
+            except Exception as error:
+                message = f"{type(error).__name__}: {error}"
+                unforeseen = ComputeFailed(message, stack=traceback.format_exc(limit=-20))
+                return await self._failed(delivery, envelope, unforeseen)
+
+    async def _work(self, envelope: Envelope, delivery: Delivery) -> str:
+        """Steps 2 to 7."""
+        job = await Job.of(self.worker, envelope.data, self._store)
+        with structlog.contextvars.bound_contextvars(job_key=job.key):
+            await job.check_cancelled()
+            result, outcome = await job.existing(), "adopted"
+            if result is None:
+                result, outcome = await self._produce(job, envelope), "done"
+                await job.check_cancelled()
+            manifest, ref = result
+            await self._publish(self.worker.reply(job.event, manifest, ref), envelope, job.key)
+            await delivery.ack()
+            self._log.info("job finished", outcome=outcome, **manifest.usage.model_dump())
+            return outcome
+
+    async def _produce(self, job: Job, envelope: Envelope) -> tuple[Manifest, ManifestRef]:
+        """Steps 3 to 5: fetch, compute, put."""
+        got = self._metrics.moved.labels(self.worker.stage, "get").inc
+        put = self._metrics.moved.labels(self.worker.stage, "put").inc
+        with tempfile.TemporaryDirectory(prefix="phototwin-", dir=self._settings.work_dir) as work:
+            inputs, outputs = Path(work, "in"), Path(work, "out")
+            inputs.mkdir()
+            outputs.mkdir()
+            await job.fetch(inputs, self._settings.max_upload_bytes, got)
+            reporter = Reporter(self._broker, job.event, self.worker.stage, envelope)
+            try:
+                computed = await self._compute.run(
+                    self.worker.compute,
+                    inputs,
+                    outputs,
+                    self.worker.parameters(job.event),
+                    reporter,
+                    self._settings.time_limit,
+                )
+            finally:
+                await reporter.close()
+            return await job.put(outputs, computed, put)
+
+    async def _publish(self, event: Event, cause: Envelope, key: str) -> None:
+        """Under an id that depends on the job alone."""
+        envelope = Envelope.wrap(
+            event,
+            id=event_id(event.type(), f"{event.folder}{key}"),
+            source=f"phototwin/{self.worker.stage}",
+            traceparent=child_traceparent(cause.traceparent),
+        )
+        await self._broker.publish(Message(envelope.encode(), event.routing_key, envelope.id))
+        self._metrics.published.labels(self.worker.stage, event.routing_key).inc()
+
+    async def _failed(self, delivery: Delivery, envelope: Envelope, error: PhototwinError) -> str:
+        event, stage = envelope.data, self.worker.stage
+        decision = decide(error, event.attempt, self._settings.max_attempts)
+        self._log.warning(
+            "job failed", code=error.code, error=error.message, then=decision.action, **_stack(error)
+        )
+        if decision.action == "retry":
+            again = envelope.model_copy(
+                update={"data": event.model_copy(update={"attempt": event.attempt + 1})}
+            )
+            await delivery.retry(again.encode(), decision.delay)
+            self._metrics.retried.labels(stage, error.code).inc()
+            return "retried"
+        if decision.action == "stop":
+            await delivery.ack()
+            return "cancelled"
+        await self._publish_failure(event, envelope, error)
+        if decision.action == "fail":
+            await delivery.ack()
+            return "rejected"
+        await self._bury(delivery, error, event.attempt)
+        return "dead_lettered"
+
+    async def _unreadable(self, delivery: Delivery, error: ContractError) -> str:
+        """To the dead letters; and where it can at least be read whose it is, the sender is told."""
+        self._log.warning("event not readable", code=error.code, error=error.message)
+        if (event := sender(delivery.message.body)) is not None:
+            cause = Envelope.wrap(event, id="unreadable", source="unknown", traceparent=new_traceparent())
+            await self._publish_failure(event, cause, error)
+        await self._bury(delivery, error, 0)
+        return "dead_lettered"
+
+    async def _publish_failure(self, event: Event, cause: Envelope, error: PhototwinError) -> None:
+        failure = Failure(
+            code=error.code,
+            message=error.message[:4000],
+            sentence=error.sentence[:1000],
+            action=error.action[:1000],
+            params={name: value for name, value in error.params.items() if name != "stack"},
+        )
+        failed = CaptureFailed(
+            tenant=event.tenant,
+            capture_id=event.capture_id,
+            generation=event.generation,
+            stage=self.worker.stage,
+            error=failure,
+        )
+        await self._publish(failed, cause, f"{event.generation}/{self.worker.stage}/{error.code}")
+
+    async def _bury(self, delivery: Delivery, error: PhototwinError, attempt: int) -> None:
+        headers: dict[str, str | int] = {
+            "phototwin-error-code": error.code,
+            "phototwin-error-message": error.message[:2000],
+            "phototwin-stage": self.worker.stage,
+            "phototwin-attempts": attempt + 1,
+            "phototwin-time": datetime.now(UTC).isoformat(),
+        }
+        if stack := error.params.get("stack"):
+            headers["phototwin-stack"] = stack[-8000:]
+        await delivery.dead_letter(headers)
+        self._metrics.dead_lettered.labels(self.worker.stage, error.code).inc()
+
+
+def _stack(error: PhototwinError) -> dict[str, str]:
+    return {"stack": error.params["stack"]} if "stack" in error.params else {}

@@ -1,0 +1,42 @@
+"""Object storage: one interface, S3 (`s3.S3Store`) and a folder (`folder.FolderStore`)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+class NotFound(LookupError):
+    """There is no object of that key."""
+
+
+@dataclass(frozen=True)
+class Stat:
+    bytes: int
+    etag: str
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What was downloaded: its size and the SHA-256 (hex) of its bytes."""
+
+    bytes: int
+    sha256: str
+
+
+class ObjectStore(Protocol):
+    """All methods raise StorageUnavailable where the store cannot be reached or refuses, and those
+    that read raise NotFound. A reader sees an object whole or not at all."""
+
+    async def stat(self, key: str) -> Stat: ...
+
+    async def get(self, key: str) -> bytes:
+        """For small objects."""
+
+    async def download(self, key: str, path: Path, limit: int) -> Fetched:
+        """To a file, reading at most `limit` bytes and one more."""
+
+    async def put(self, key: str, path: Path, media_type: str) -> None:
+        """From a file, replacing what is there."""
+
+    async def put_if_absent(self, key: str, body: bytes, media_type: str) -> bool:
+        """False where an object of that key exists already; of two at once just one gets true."""

@@ -1,0 +1,43 @@
+"""What makes a worker: the few facts in which one differs from another."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+from contracts.dataset import Manifest
+from contracts.events import Event, Stage, UploadedFile
+from contracts.fields import ManifestRef
+
+E = TypeVar("E", bound=Event)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a job reads. In the task's input folder, uploads lie below `upload/` under the names they
+    were uploaded with, the artefacts of each manifest below a folder of its name here."""
+
+    uploads: tuple[UploadedFile, ...] = ()
+    manifests: dict[str, ManifestRef] = field(default_factory=dict)
+
+
+class Worker(ABC, Generic[E]):
+    """A stage of the pipeline. The shell does the rest: parse, fetch, compute, put, publish, ack."""
+
+    stage: ClassVar[Stage]
+    consumes: ClassVar[type[Event]]
+    algorithm: ClassVar[str]
+    """Version of the computation; a new one computes again what an older one has done."""
+    compute: ClassVar[str]
+    """Module whose `run` computes, in the child process (see `runtime.child`)."""
+
+    @abstractmethod
+    def inputs(self, event: E) -> Inputs: ...
+
+    @abstractmethod
+    def parameters(self, event: E) -> dict[str, Any]:
+        """What, beside the inputs, decides the result; JSON."""
+
+    @abstractmethod
+    def reply(self, event: E, manifest: Manifest, ref: ManifestRef) -> Event:
+        """The event to publish. A function of the manifest alone, so that a result found in the
+        store is announced just as a fresh one."""

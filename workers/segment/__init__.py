@@ -1,0 +1,1 @@
+"""poses.ready -> masks.ready: which pixels of each image are the object."""
