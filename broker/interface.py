@@ -62,8 +62,9 @@ class Broker(Protocol):
     def consume(
         self, queue: str, prefetch: int
     ) -> AbstractAsyncContextManager[AsyncGenerator[Delivery, None]]:
-        """Deliveries of a queue, at most `prefetch` unsettled at a time. Leaving the context ends the
-        consumer: what is not settled by then comes again."""
+        """Deliveries of a queue, at most `prefetch` unsettled at a time. Closing the generator stops
+        them coming; what was handed out can be settled until the context is left, and comes again
+        where it was not."""
 
     def outcomes(
         self, offset: int | str = "first"

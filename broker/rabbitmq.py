@@ -6,11 +6,16 @@ still carries acknowledgements. Both reconnect by themselves; a consumer resumes
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Self
 
 import aio_pika
-from aio_pika.abc import AbstractIncomingMessage, AbstractRobustChannel, AbstractRobustConnection
+from aio_pika.abc import (
+    AbstractIncomingMessage,
+    AbstractQueue,
+    AbstractRobustChannel,
+    AbstractRobustConnection,
+)
 from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, ChannelPreconditionFailed, PublishError
 
 from broker.interface import Headers, Message
@@ -94,10 +99,20 @@ class Broker:
         async with self._incoming(queue, prefetch) as incoming:
 
             async def deliveries() -> AsyncGenerator[Delivery, None]:
-                while True:
-                    yield Delivery(self, queue, await incoming.get())
+                try:
+                    while True:
+                        yield Delivery(self, queue, await incoming.get())
+                finally:
+                    await incoming.stop()
+                    while not incoming.empty():
+                        await Delivery(self, queue, incoming.get_nowait()).give_back()
 
-            yield deliveries()
+            generator = deliveries()
+            try:
+                yield generator
+            finally:
+                with suppress(BrokerUnavailable):  # what is not given back comes again all the same
+                    await generator.aclose()
 
     @asynccontextmanager
     async def outcomes(
@@ -170,19 +185,33 @@ class Broker:
     @asynccontextmanager
     async def _incoming(
         self, queue: str, prefetch: int, arguments: dict[str, Any] | None = None
-    ) -> AsyncIterator[asyncio.Queue[AbstractIncomingMessage]]:
+    ) -> AsyncIterator["_Incoming"]:
         """Messages of a queue as they arrive; closing the channel gives back what is unsettled."""
-        incoming: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         with _broker_errors(f"cannot consume {queue}"):
             channel = await self._consuming.channel(publisher_confirms=False)
             await channel.set_qos(prefetch_count=prefetch)
-            source = await channel.declare_queue(queue, passive=True)
-            await source.consume(incoming.put, arguments=arguments)
+            incoming = _Incoming(await channel.declare_queue(queue, passive=True))
+            await incoming.start(arguments)
         try:
             yield incoming
         finally:
             with _broker_errors(f"cannot stop consuming {queue}"):
                 await channel.close()
+
+
+class _Incoming(asyncio.Queue[AbstractIncomingMessage]):
+    """What a consumer was sent and nobody has taken yet."""
+
+    def __init__(self, source: AbstractQueue) -> None:
+        super().__init__()
+        self._source = source
+
+    async def start(self, arguments: dict[str, Any] | None) -> None:
+        self._tag = await self._source.consume(self.put, arguments=arguments)
+
+    async def stop(self) -> None:
+        with _broker_errors(f"cannot stop consuming {self._source.name}"):
+            await self._source.cancel(self._tag)
 
 
 class Delivery:

@@ -68,7 +68,7 @@ class S3Store:
             response = await self._client.get_object(Bucket=self.bucket, Key=key)
             async with response["Body"] as body:
                 with path.open("wb") as file:
-                    while size <= limit and (chunk := await body.read(min(CHUNK, limit + 1 - size))):
+                    while size <= limit and (chunk := await body.content.read(min(CHUNK, limit + 1 - size))):
                         digest.update(chunk)
                         file.write(chunk)
                         size += len(chunk)

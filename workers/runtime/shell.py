@@ -76,6 +76,7 @@ class Shell:
                 if job.done():
                     job.result()  # a bug in the shell itself: end, and let the message come again
                 else:
+                    await deliveries.aclose()  # first, or what is given back comes straight to us
                     job.cancel()
                     with suppress(asyncio.CancelledError):
                         await job
