@@ -17,7 +17,9 @@ class Package(Worker[MeshReady]):
     compute = "workers.package.compute"
 
     def inputs(self, event: MeshReady) -> Inputs:
-        return Inputs(manifests={"mesh": event.mesh})
+        return Inputs(
+            manifests={"dataset": event.dataset, "mesh": event.mesh}, only={"dataset": ("cameras.json",)}
+        )
 
     def parameters(self, event: MeshReady) -> dict[str, Any]:
         return {"up": event.world.up, "scale": event.world.scale}

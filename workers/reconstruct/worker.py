@@ -33,6 +33,8 @@ class Reconstruct(Worker[MasksReady]):
             tenant=event.tenant,
             capture_id=event.capture_id,
             generation=event.generation,
+            dataset=event.dataset,
+            masks=event.masks,
             mesh=ref,
             world=event.world,
             options=event.options,

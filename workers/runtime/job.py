@@ -6,6 +6,7 @@ import mimetypes
 import platform
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -58,7 +59,7 @@ class Job:
         store's etag takes its place."""
         inputs = worker.inputs(event)
         uploads = await _gather(_with_digest(store, upload) for upload in inputs.uploads)
-        inputs = Inputs(tuple(uploads), inputs.manifests)
+        inputs = replace(inputs, uploads=tuple(uploads))
         digests = {upload.key: upload.sha256 or f"{upload.etag}" for upload in uploads}
         digests |= {name: ref.content for name, ref in inputs.manifests.items()}
         key = job_key(event, worker.stage, digests, worker.algorithm, worker.parameters(event))
@@ -93,9 +94,11 @@ class Job:
         )
         for name, ref in self.inputs.manifests.items():
             manifest = await self.manifest(ref)
+            wanted = self.inputs.only.get(name)
             await _gather(
                 _fetch_artefact(self._store, artefact, folder / name / artefact.name, on_bytes)
                 for artefact in manifest.artefacts
+                if wanted is None or artefact.name in wanted
             )
 
     async def manifest(self, ref: ManifestRef) -> Manifest:

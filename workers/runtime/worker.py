@@ -18,6 +18,8 @@ class Inputs:
 
     uploads: tuple[UploadedFile, ...] = ()
     manifests: dict[str, ManifestRef] = field(default_factory=dict)
+    only: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The artefacts wanted of a manifest, where not all of them are."""
 
 
 class Worker(ABC, Generic[E]):

@@ -1,0 +1,1 @@
+"""Cameras, meshes and the compiled-kernel decorators every numeric module shares."""

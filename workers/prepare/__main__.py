@@ -1,0 +1,5 @@
+"""`python -m workers.prepare --in DIR --out DIR`: this stage on folders."""
+
+from workers.runtime.offline import main
+
+main("workers.prepare.compute", {"kind": "auto", "ignore_masks": False, "ignore_poses": False})

@@ -1,0 +1,1 @@
+"""Photos, masks and cameras in; a textured mesh out."""

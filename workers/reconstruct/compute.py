@@ -1,0 +1,105 @@
+"""The reconstruct stage on folders: dataset and masks in, textured mesh and figures out."""
+
+from __future__ import annotations
+
+import time
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.geometry.errors import NumericError
+from workers.reconstruct.contact_sheet import contact_sheet
+from workers.reconstruct.dataset import read_dataset, split
+from workers.reconstruct.methods.model import Report, Scene, Settings, TexturedMesh
+from workers.reconstruct.obj import write_obj
+from workers.reconstruct.quality import compare
+
+_FEW_VIEWS = 8
+_ONE_SIDE = 1.75  # radians between the two views farthest apart: less leaves a side unseen
+_DISAGREEMENT = 0.9  # silhouette IoU below which masks and poses do not belong together
+
+
+def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Reconstruct `inputs` (see `read_dataset`) into `outputs`: mesh.obj, mesh.mtl, texture_kd/ks/n.png,
+    contact_sheet.png, the mesh in the capture's own world and units.
+
+    parameters: profile, method ("auto" is "surface"), seed, holdout (every how many photos one is held out; 0: none).
+    Returns {"metrics": {...}, "warnings": [sentences]}. NumericError: see `read_dataset` and the method;
+    "method_unknown".
+    """
+    method = str(parameters.get("method", "auto"))
+    reconstruct = _method("surface" if method == "auto" else method)
+    settings = Settings(str(parameters.get("profile", "standard")), int(parameters.get("seed", 0)))
+    clock = _Clock(report)
+    data = read_dataset(inputs)
+    used, held_out = split(len(data.scene.images), int(parameters.get("holdout", 8)))
+    clock.report(0.02, {"step": "read"})
+    mesh: TexturedMesh = reconstruct(
+        data.scene.select(used), settings, lambda part, info: clock.report(0.02 + 0.93 * part, info)
+    )
+    outputs.mkdir(parents=True, exist_ok=True)
+    to_world = np.linalg.inv(data.from_world)
+    write_obj(outputs, mesh, mesh.vertices.astype(np.float64) @ to_world[:3, :3].T + to_world[:3, 3])
+    clock.report(0.97, {"step": "write"})
+    judged = held_out if len(held_out) else used[:: max(1, len(used) // 8)]
+    overlap, noise = compare(mesh, data.scene.select(judged))
+    sheet = contact_sheet(mesh, data.scene, held_out)
+    cv2.imwrite(str(outputs / "contact_sheet.png"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    clock.report(1.0, {"step": "judge"})
+    kind = "holdout" if len(held_out) else "training"
+    metrics = {
+        "method": "surface" if method == "auto" else method,
+        "profile": settings.profile,
+        "views": len(used),
+        "views_held_out": len(held_out),
+        "vertices": len(mesh.vertices),
+        "faces": len(mesh.faces),
+        "texture_size": mesh.kd.shape[0],
+        f"{kind}_silhouette_iou": round(overlap, 4),
+        f"{kind}_psnr": round(noise, 2),
+        "cpu_seconds": {step: round(seconds, 2) for step, seconds in clock.spent.items()},
+    }
+    return {"metrics": metrics, "warnings": _warnings(data.scene.select(used), mesh.vertices, overlap)}
+
+
+def _method(name: str) -> Any:
+    """The reconstruct function of the installed method of that name."""
+    methods = {entry.name: entry for entry in entry_points(group="phototwin.methods")}
+    if name not in methods:
+        raise NumericError("method_unknown", method=name, known=sorted(methods))
+    return methods[name].load()
+
+
+class _Clock:
+    """Passes reports on, charging the CPU time since the last one to the step it names."""
+
+    def __init__(self, report: Report) -> None:
+        self.spent: dict[str, float] = {}
+        self._report = report
+        self._last = time.process_time()
+
+    def report(self, fraction: float, info: dict[str, Any]) -> None:
+        now = time.process_time()
+        step = str(info.get("step", "other"))
+        self.spent[step] = self.spent.get(step, 0) + now - self._last
+        self._last = now
+        self._report(fraction, info)
+
+
+def _warnings(scene: Scene, vertices: NDArray[np.float32], overlap: float) -> list[str]:
+    """Plain sentences on what the capture leaves in doubt."""
+    towards = scene.cameras.centres - vertices.mean(0)
+    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+    widest = float(np.arccos(np.clip((towards @ towards.T).min(), -1, 1)))
+    found = []
+    if len(scene.images) < _FEW_VIEWS:
+        found.append(f"Only {len(scene.images)} photos were used; hidden parts of the surface are a guess.")
+    if widest < _ONE_SIDE:
+        found.append("All photos were taken from one side; the far side of the object is a guess.")
+    if overlap < _DISAGREEMENT:
+        found.append(f"The model covers the masks only to {overlap:.0%}: masks or camera positions are off.")
+    return found

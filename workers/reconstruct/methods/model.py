@@ -1,0 +1,61 @@
+"""What every reconstruction method takes and gives: `reconstruct(scene, settings, report) -> TexturedMesh`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.geometry.cameras import Cameras
+
+# report(fraction, info): called after a piece of work, fraction of the whole so far; info["step"] names the piece.
+Report = Callable[[float, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """N photos of one object.
+
+    images: (N,h,w,3) uint8 sRGB, top row first. masks: (N,h,w) bool, true on the object.
+    cameras: N cameras with images of that size, in the frame the mesh is wanted in.
+    frames: (N,4) left, top, right, bottom in pixels of the part of each image that is photo; beyond it is padding.
+    """
+
+    images: NDArray[np.uint8]
+    masks: NDArray[np.bool_]
+    cameras: Cameras
+    frames: NDArray[np.int64]
+
+    def select(self, indices: NDArray[Any]) -> Scene:
+        """The scene with only the photos at `indices`."""
+        return Scene(self.images[indices], self.masks[indices], self.cameras.select(indices), self.frames[indices])
+
+
+@dataclass(frozen=True)
+class Settings:
+    """profile: preview, standard or high. seed: of whatever a method draws at random."""
+
+    profile: str = "standard"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TexturedMesh:
+    """A closed surface with its materials.
+
+    vertices (V,3) float32; faces (F,3) int32, counter-clockwise from outside; normals (V,3) unit float32.
+    uv: (V,2) float32 in [0,1], v up. Vertices on texture seams are repeated.
+    kd: (T,T,3) uint8 sRGB base colour. ks: (T,T,3) uint8 linear: occlusion, roughness, metalness.
+    normal_map: (T,T,3) uint8 tangent space, +y up, 128 is 0. Textures are stored top row first.
+    """
+
+    vertices: NDArray[np.float32]
+    faces: NDArray[np.int32]
+    normals: NDArray[np.float32]
+    uv: NDArray[np.float32]
+    kd: NDArray[np.uint8]
+    ks: NDArray[np.uint8]
+    normal_map: NDArray[np.uint8]

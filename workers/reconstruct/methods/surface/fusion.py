@@ -1,0 +1,108 @@
+"""Depth maps fused into one truncated signed distance (Curless and Levoy 1996), kept within the visual hull."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from workers.geometry.cameras import Cameras
+from workers.geometry.grid import Grid
+from workers.geometry.kernels import parallel_kernel
+
+Float = NDArray[np.float32]
+
+_PRIOR = 1.0  # the hull's vote: as much as one view that is sure, so that one view alone never digs
+_PRIOR_DEPTH = 0.5  # and what it says: inside, this much of the truncation deep
+_RIM_VOTE = 4.0  # weight of a rim that touches a sample
+_RIM_CHORD = 0.12  # chord, of the object's longest side, over which a rim ray may touch anywhere
+
+
+def fuse(
+    hull: Float,
+    grid: Grid,
+    depth: Float,
+    confidence: Float,
+    chords: Float,
+    cameras: Cameras,
+    truncation: float,
+    blur: float = 0.8,
+) -> Float:
+    """Signed distance (grid.shape), negative inside: the larger of the hull's and the blurred mean of the depths'.
+
+    chords: (N,h,w) of `rim_chords`: at the hull's surface, rims that touch it vote for keeping it.
+    hull: (grid.shape). depth: (N,h,w) along the axis; confidence: (N,h,w), the weight
+    of its vote. truncation: in the frame's units; a sample deeper than that behind a depth is
+    not spoken of by it. blur: standard deviation in voxels of the weighted smoothing.
+    """
+    mean = np.zeros(grid.shape, np.float32)
+    weight = np.zeros(grid.shape, np.float32)
+    prior = np.full(grid.shape, _PRIOR, np.float32)
+    _fuse(
+        hull,
+        np.array(grid.origin, np.float32),
+        np.float32(grid.spacing),
+        depth,
+        confidence,
+        chords,
+        cameras.projection().astype(np.float32),
+        np.float32(truncation),
+        mean,
+        weight,
+        prior,
+    )
+    trust = weight + prior
+    value = weight * mean - prior * np.float32(_PRIOR_DEPTH * truncation)
+    smooth = gaussian_filter(value, blur) / gaussian_filter(trust, blur)
+    return np.maximum(hull, smooth.astype(np.float32))
+
+
+@parallel_kernel
+def _fuse(
+    hull: Float,
+    origin: Float,
+    spacing: float,
+    depth: Float,
+    confidence: Float,
+    chords: Float,
+    projection: Float,
+    truncation: float,
+    mean: Float,
+    weight: Float,
+    prior: Float,
+) -> None:
+    height, width = depth.shape[1], depth.shape[2]
+    for i in prange(mean.shape[0]):
+        for j in range(mean.shape[1]):
+            for k in range(mean.shape[2]):
+                if hull[i, j, k] > 4 * spacing:
+                    continue
+                x, y, z = origin[0] + i * spacing, origin[1] + j * spacing, origin[2] + k * spacing
+                total = np.float32(0)
+                votes = np.float32(0)
+                at_surface = hull[i, j, k] > -2 * spacing
+                for view in range(len(depth)):
+                    p = projection[view]
+                    w = p[2, 0] * x + p[2, 1] * y + p[2, 2] * z + p[2, 3]
+                    if w <= 0:
+                        continue
+                    column = int((p[0, 0] * x + p[0, 1] * y + p[0, 2] * z + p[0, 3]) / w)
+                    row = int((p[1, 0] * x + p[1, 1] * y + p[1, 2] * z + p[1, 3]) / w)
+                    if column < 0 or row < 0 or column >= width or row >= height:
+                        continue
+                    chord = chords[view, row, column]
+                    if at_surface and chord > 0:
+                        ratio = chord / np.float32(_RIM_CHORD)
+                        prior[i, j, k] += np.float32(_RIM_VOTE) * np.exp(-ratio * ratio)
+                    vote = confidence[view, row, column]
+                    if vote <= 0:
+                        continue
+                    distance = (depth[view, row, column] - w) / truncation
+                    if distance < -1:
+                        continue
+                    total += vote * min(distance, np.float32(1))
+                    votes += vote
+                if votes > 0:
+                    mean[i, j, k] = total / votes * truncation
+                weight[i, j, k] = votes

@@ -1,0 +1,33 @@
+"""How much work each profile does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workers.geometry.errors import NumericError
+
+
+@dataclass(frozen=True)
+class Profile:
+    """voxels: samples on the longest side of the grid. coarse, fine: pixels of the views' sides in the first, wide
+    sweep and in the narrow one. triangles: of the finished mesh. texture: pixels of its sides."""
+
+    voxels: int
+    coarse: int
+    fine: int
+    triangles: int
+    texture: int
+
+
+PROFILES = {
+    "preview": Profile(voxels=96, coarse=128, fine=192, triangles=15_000, texture=1024),
+    "standard": Profile(voxels=160, coarse=192, fine=384, triangles=40_000, texture=2048),
+    "high": Profile(voxels=256, coarse=256, fine=512, triangles=100_000, texture=4096),
+}
+
+
+def profile(name: str) -> Profile:
+    """The profile of that name. NumericError: "profile_unknown"."""
+    if name not in PROFILES:
+        raise NumericError("profile_unknown", profile=name, known=list(PROFILES))
+    return PROFILES[name]

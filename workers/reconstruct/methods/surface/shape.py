@@ -1,0 +1,99 @@
+"""The object's surface: hull, then a wide and a narrow sweep, each guided by the surface before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import fast_simplification
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.geometry.errors import NumericError
+from workers.geometry.grid import Grid, solid, zero_surface
+from workers.geometry.mesh import compacted, smoothed
+from workers.reconstruct.methods.model import Scene
+from workers.reconstruct.methods.surface.consistency import agreement, rim_chords
+from workers.reconstruct.methods.surface.fusion import fuse
+from workers.reconstruct.methods.surface.hull import hull_distance
+from workers.reconstruct.methods.surface.masks import signed_distances
+from workers.reconstruct.methods.surface.profiles import Profile
+from workers.reconstruct.methods.surface.silhouettes import cut_to_object, view_angles
+from workers.reconstruct.methods.surface.sweep import choose_neighbours, sweep
+from workers.render.depth import depth_maps
+
+Float = NDArray[np.float32]
+Index = NDArray[np.int32]
+Done = Callable[[str, float], None]  # called with a step's name and the part of that step now done
+
+_NEIGHBOURS = 6
+_WITNESSES = 12
+_DEEPEST = 0.35  # how far behind the hull a hollow is looked for, of the object's longest side
+_CHUNK = 16  # views swept between two reports
+
+
+def surface(scene: Scene, half: NDArray[np.float64], profile: Profile, done: Done) -> tuple[Float, Index]:
+    """Vertices (V,3) and faces (F,3) of the closed surface, in the unit frame the scene is in.
+
+    half: (3,) half sides of the object's box around 0.
+    NumericError: "masks_inconsistent" where the masks leave nothing at the grid's resolution.
+    """
+    full = cut_to_object(scene, half, max(scene.masks.shape[1:]))
+    grid = Grid.around(-half, half, profile.voxels)
+    hull = hull_distance(signed_distances(full.masks, full.frames), full.cameras, grid)
+    if not (hull < 0).any():
+        raise NumericError("masks_inconsistent", views=len(scene.cameras))
+    field = solid(hull)
+    done("hull", 1)
+    # A step of depth moves a match by two thirds of a pixel where neighbours are a quarter of a radian apart.
+    step = 2.5 / profile.coarse
+    offsets = np.arange(-3 * step, _DEEPEST, step, np.float32)
+    field = _swept(scene, half, profile.coarse, hull, field, grid, offsets, 0.05, lambda part: done("sweep", part))
+    step = 2 / profile.fine
+    offsets = (np.arange(-7, 8) * step).astype(np.float32)
+    field = _swept(scene, half, profile.fine, hull, field, grid, offsets, 0.03, lambda part: done("refine", part))
+    vertices, faces = zero_surface(field, grid)
+    vertices = smoothed(vertices, faces, rounds=2)
+    vertices, faces = simplified(vertices, faces, profile.triangles)
+    done("mesh", 1)
+    return vertices, faces
+
+
+def simplified(vertices: Float, faces: Index, triangles: int) -> tuple[Float, Index]:
+    """The mesh with about that many triangles (Garland and Heckbert 1997, quadric error metric)."""
+    if len(faces) <= triangles:
+        return vertices, faces
+    vertices, faces = fast_simplification.simplify(vertices, faces, target_count=triangles)
+    return compacted(np.asarray(vertices, np.float32), np.asarray(faces, np.int32))
+
+
+def _swept(
+    scene: Scene,
+    half: NDArray[np.float64],
+    size: int,
+    hull: Float,
+    field: Float,
+    grid: Grid,
+    offsets: Float,
+    truncation: float,
+    done: Callable[[float], None],
+) -> Float:
+    """The field after one sweep of views cut to size x size pixels around the surface of `field`, within `hull`."""
+    cut = cut_to_object(scene, half, size)
+    guide = depth_maps(*zero_surface(field, grid), cut.cameras)
+    grey = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in cut.images]).astype(np.float32) / 255
+    count = len(cut.images)
+    neighbours = choose_neighbours(view_angles(cut.cameras), min(_NEIGHBOURS, count - 1))
+    keep = max(1, neighbours.shape[1] // 2)
+    depth, confidence = np.zeros_like(guide), np.zeros_like(guide)
+    for start in range(0, count, _CHUNK):
+        views = np.arange(start, min(start + _CHUNK, count))
+        depth[views], confidence[views] = sweep(
+            grey, cut.masks, cut.cameras, guide, neighbours, offsets, keep, views
+        )
+        done((start + len(views)) / count)
+    witnesses = choose_neighbours(view_angles(cut.cameras), min(_WITNESSES, count - 1))
+    share = agreement(depth, confidence, cut.cameras, witnesses, 2 * float(offsets[1] - offsets[0]))
+    confidence *= np.clip((share - 0.2) / 0.4, 0, 1)
+    chords = rim_chords(*zero_surface(hull, grid), cut.masks, cut.cameras, 2)
+    return solid(fuse(hull, grid, depth, confidence, chords, cut.cameras, truncation))

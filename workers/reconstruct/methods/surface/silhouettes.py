@@ -1,0 +1,140 @@
+"""The object's box found from the masks, and views cut to the object."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.geometry.cameras import Cameras
+from workers.geometry.errors import NumericError
+from workers.geometry.grid import Grid
+from workers.reconstruct.methods.model import Scene
+from workers.reconstruct.methods.surface.hull import hull_distance
+from workers.reconstruct.methods.surface.masks import dissenters, signed_distances
+
+Float = NDArray[np.float32]
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+_COARSE = 72  # samples on the longest side of the grids the object is looked for in
+_SMALLEST_MASK = 50  # pixels: less is no object
+
+
+def usable(scene: Scene) -> Scene:
+    """The photos whose mask shows anything.
+
+    NumericError: "masks_empty" where fewer than two do.
+    """
+    area = scene.masks.sum((1, 2))
+    if (area >= _SMALLEST_MASK).sum() < 2:
+        raise NumericError("masks_empty", views=len(area), usable=int((area >= _SMALLEST_MASK).sum()))
+    return scene.select(np.flatnonzero(area >= _SMALLEST_MASK))
+
+
+def bounding_sphere(scene: Scene) -> tuple[Array, float]:
+    """Centre (3,) and radius of a sphere around the object, generous, from its masks alone.
+
+    The centre is the point nearest to the rays through the masks' centroids (least squares, reweighted twice against
+    outliers). The radius is what the larger masks' pixels are away from it, at the centre's depth.
+    """
+    cameras = scene.cameras
+    offsets = []
+    pixels = [np.argwhere(mask)[:, ::-1] + 0.5 for mask in scene.masks]
+    fx, fy, cx, cy = cameras.intrinsics.T
+    u, v = np.array([p.mean(0) for p in pixels]).T
+    camera_rays = np.stack([(u - cx) / fx, -(v - cy) / fy, -np.ones(len(u))], axis=1)
+    rays = np.einsum("nij,nj->ni", cameras.c2w[:, :3, :3], camera_rays)
+    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    across = np.eye(3) - rays[:, :, None] * rays[:, None]  # N,3,3 projectors across each ray
+    weight = np.ones(len(rays))
+    centre = np.zeros(3)
+    for _ in range(3):
+        # A faint wish to stay near the cameras decides the depth where all rays are parallel.
+        pull = 1e-6 * np.eye(3)
+        left = np.einsum("n,nij->ij", weight, across) + pull
+        right = np.einsum("n,nij,nj->i", weight, across, cameras.centres) + pull @ cameras.centres.mean(0)
+        centre = np.linalg.solve(left, right)
+        away = np.linalg.norm(np.einsum("nij,nj->ni", across, centre - cameras.centres), axis=1)
+        weight = 1 / (1 + (away / (np.median(away) + 1e-12)) ** 2)
+    homogeneous = cameras.projection() @ np.append(centre, 1)  # N,3
+    for p, (x, y, w), focal in zip(pixels, homogeneous, fx, strict=True):
+        if w > 0:
+            offsets.append(np.linalg.norm(p - np.array([x, y]) / w, axis=1).max() * w / focal)
+    if not offsets:
+        raise NumericError("masks_inconsistent", views=len(cameras))
+    return centre, float(np.quantile(offsets, 0.9))
+
+
+def object_box(scene: Scene) -> tuple[Array, Array]:
+    """Opposite corners (3,), (3,) of a box tight around what the masks carve, in the scene's frame.
+
+    Two coarse carvings: one of the bounding sphere's box, one of what the first left, so that an object whose masks
+    are small or off-centre still ends with a full grid.
+    NumericError: "masks_inconsistent" where the masks leave nothing.
+    """
+    centre, radius = bounding_sphere(scene)
+    low, high = centre - 1.5 * radius, centre + 1.5 * radius
+    distances = signed_distances(scene.masks, scene.frames)
+    allowed = dissenters(len(scene.masks))
+    for _ in range(2):
+        grid = Grid.around(low, high, _COARSE)
+        inside = grid.points(hull_distance(distances, scene.cameras, grid, allowed) < 0.6 * grid.spacing)
+        if len(inside) == 0:
+            raise NumericError("masks_inconsistent", views=len(scene.cameras))
+        low, high = inside.min(0) - grid.spacing / 2, inside.max(0) + grid.spacing / 2
+    return low, high
+
+
+def to_unit_frame(scene: Scene) -> tuple[Scene, Array, Array]:
+    """The scene in the object's own frame, whose box is centred on 0 with its longest side from -0.5 to 0.5.
+
+    Returns that scene, half the box's sides (3,) in its frame, and the similarity (4,4) from the given frame to it.
+    """
+    low, high = object_box(scene)
+    scale = 1 / float(np.max(high - low))
+    similarity = np.diag([scale, scale, scale, 1.0])
+    similarity[:3, 3] = -scale * (low + high) / 2
+    return replace(scene, cameras=scene.cameras.transformed(similarity)), scale * (high - low) / 2, similarity
+
+
+def cut_to_object(scene: Scene, half: Array, size: int) -> Scene:
+    """The photos cut to the object and resized to size x size, never enlarged beyond a photo's own pixels.
+
+    half: (3,) half sides of the object's box around 0. Each view's window is the square around the box's corners, or
+    around the mask where that is smaller; beyond the photo's frame its border repeats, so a mask cut by it goes on.
+    """
+    corners = np.stack(np.meshgrid(*[(-h, h) for h in half], indexing="ij"), axis=-1).reshape(-1, 3)
+    homogeneous = np.concatenate([corners, np.ones((8, 1))], axis=1) @ scene.cameras.projection().transpose(0, 2, 1)
+    pixels = homogeneous[:, :, :2] / np.maximum(homogeneous[:, :, 2:], 1e-6)  # N,8,2
+    images = np.zeros((len(pixels), size, size, 3), np.uint8)
+    masks = np.zeros((len(pixels), size, size), bool)
+    intrinsics = scene.cameras.intrinsics.copy()
+    for i, corner in enumerate(pixels):
+        low, high = np.floor(corner.min(0)) - 2, np.ceil(corner.max(0)) + 2
+        side = int(min(max(high - low), 2 * max(scene.masks.shape[1:])))
+        left, top = np.round((low + high - side) / 2).astype(int)
+        scaled = min(size, side)
+        image = _window(scene.images[i], scene.frames[i], left, top, side)
+        mask = _window(scene.masks[i].astype(np.uint8) * 255, scene.frames[i], left, top, side)
+        images[i, :scaled, :scaled] = cv2.resize(image, (scaled, scaled), interpolation=cv2.INTER_AREA)
+        masks[i, :scaled, :scaled] = cv2.resize(mask, (scaled, scaled), interpolation=cv2.INTER_AREA) > 127
+        intrinsics[i, 2:] -= left, top
+        intrinsics[i] *= scaled / side
+    cameras = replace(scene.cameras, intrinsics=intrinsics, width=size, height=size)
+    return Scene(images, masks, cameras, np.tile([0, 0, size, size], (len(images), 1)))
+
+
+def _window(image: Image, frame: NDArray[np.int64], left: int, top: int, side: int) -> Image:
+    """The square window of an image (h,w,...); beyond the image's frame its border repeats."""
+    rows = np.clip(np.arange(top, top + side), frame[1], frame[3] - 1)
+    columns = np.clip(np.arange(left, left + side), frame[0], frame[2] - 1)
+    return image[rows][:, columns]
+
+
+def view_angles(cameras: Cameras) -> Array:
+    """(N,N) angles in radians between the directions from the origin to the cameras."""
+    towards = cameras.centres / np.linalg.norm(cameras.centres, axis=1, keepdims=True)
+    return np.arccos(np.clip(towards @ towards.T, -1, 1))

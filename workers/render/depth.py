@@ -1,0 +1,33 @@
+"""Depth maps of a mesh."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.geometry.cameras import Cameras
+from workers.render.rasterizer import interpolate, rasterize
+
+Float = NDArray[np.float32]
+
+
+def clip_positions(vertices: Float, cameras: Cameras) -> Float:
+    """(N,V,4) clip-space positions, near and far planes put just around the vertices in front of the cameras."""
+    homogeneous = np.concatenate([vertices, np.ones((len(vertices), 1))], axis=1)  # V,4
+    depth = np.einsum("nj,vj->nv", cameras.projection()[:, 2], homogeneous)
+    far = 1.01 * max(float(depth.max()), 1e-6)
+    near = 0.99 * min(max(float(depth.min()), 1e-3 * far), far)
+    return (homogeneous @ cameras.clip(near, far).transpose(0, 2, 1)).astype(np.float32)
+
+
+def depth_maps(vertices: Float, faces: NDArray[np.int32], cameras: Cameras, farthest: bool = False) -> Float:
+    """(N,height,width) depth along each camera's axis of the nearest (or the farthest) surface at each pixel's centre;
+    0 where none. vertices: (V,3) in the cameras' world; faces: (F,3)."""
+    maps = np.zeros((len(cameras), cameras.height, cameras.width), np.float32)
+    clip = clip_positions(vertices, cameras)
+    if farthest:
+        clip[:, :, 2] *= -1
+    for i in range(len(cameras)):
+        rast = rasterize(clip[i : i + 1], faces, (cameras.height, cameras.width))
+        maps[i] = interpolate(clip[i, :, 3:], rast, faces)[0, :, :, 0]
+    return maps
