@@ -1,0 +1,73 @@
+"""The servers that tests ask for: real ones, private to the run unless the environment names others.
+
+`PHOTOTWIN_TEST_AMQP_URL`, and `PHOTOTWIN_TEST_S3_URL` with `PHOTOTWIN_TEST_S3_KEY` and
+`PHOTOTWIN_TEST_S3_SECRET`, point the tests at existing servers. Where a server cannot be had, the tests that
+need it fail; they never skip.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from tests.servers.ceph import Ceph, ObjectStore
+from tests.servers.keeper import ServerError
+from tests.servers.rabbitmq import Broker, RabbitMQ
+
+AMQP_URL = "PHOTOTWIN_TEST_AMQP_URL"
+S3_URL, S3_KEY, S3_SECRET = "PHOTOTWIN_TEST_S3_URL", "PHOTOTWIN_TEST_S3_KEY", "PHOTOTWIN_TEST_S3_SECRET"
+
+PRIVATE_RABBITMQ = pytest.StashKey[RabbitMQ]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Let RabbitMQ boot, which takes seconds, while the tests that do not need it run."""
+    needed = any("rabbitmq" in getattr(item, "fixturenames", ()) for item in session.items)
+    if needed and not session.config.option.collectonly and AMQP_URL not in os.environ:
+        with suppress(ServerError):  # the fixture meets it again, and fails its tests with the reason
+            _private_rabbitmq(session.config)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(pytestconfig: pytest.Config) -> Broker:
+    """A RabbitMQ shared by the whole run; name queues uniquely, and crash only brokers of your own."""
+    if url := os.environ.get(AMQP_URL):
+        return Broker.at(url)
+    try:
+        server = _private_rabbitmq(pytestconfig)
+        server.wait()
+    except ServerError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+    return server.broker
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[ObjectStore]:
+    """An S3 shared by the whole run, with a bucket of its own; name objects uniquely."""
+    if url := os.environ.get(S3_URL):
+        store = ObjectStore(url, _required(S3_KEY), _required(S3_SECRET), f"phototwin-test-{uuid.uuid4()}")
+        store.create_bucket()
+        yield store
+        store.remove_bucket()
+        return
+    try:
+        server = Ceph()
+    except ServerError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+    with server:
+        yield server.store
+
+
+def _private_rabbitmq(config: pytest.Config) -> RabbitMQ:
+    if PRIVATE_RABBITMQ not in config.stash:
+        config.stash[PRIVATE_RABBITMQ] = RabbitMQ()
+        config.add_cleanup(config.stash[PRIVATE_RABBITMQ].close)
+    return config.stash[PRIVATE_RABBITMQ]
+
+
+def _required(name: str) -> str:
+    if value := os.environ.get(name):
+        return value
+    pytest.fail(f"{S3_URL} is set, so {name} must be set too.", pytrace=False)

@@ -1,0 +1,208 @@
+"""A point in space is where cameras.json says it is, in every image that prepare writes."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from contracts.dataset import CamerasFile
+from tests import captures
+from tests.captures import DOT, DOTS, Rig
+from workers.prepare import compute
+
+PARAMETERS = {"kind": "auto", "ignore_masks": False, "ignore_poses": False}
+DISTORTED = (0.06, -0.08, -0.001, 0.002, 0.01)
+
+
+def prepare(capture: Path, tmp_path: Path, **changes: Any) -> Path:
+    out = tmp_path / "out"
+    out.mkdir()
+    shutil.copytree(capture, tmp_path / "in" / "upload")
+    compute.run(tmp_path / "in", out, PARAMETERS | changes, lambda *_: None)
+    return out
+
+
+def cameras(out: Path) -> CamerasFile:
+    return CamerasFile.model_validate_json((out / "cameras.json").read_text())
+
+
+def error_in_pixels(out: Path) -> float:
+    """The largest distance between where a camera of the dataset sees the dot and where it shows."""
+    worst = 0.0
+    for camera in cameras(out).images:
+        image = cv2.imread(str(out / "images" / camera.image), cv2.IMREAD_GRAYSCALE)
+        assert image is not None
+        assert image.shape == (512, 512)
+        w2c = np.linalg.inv(np.array(camera.c2w))
+        x, y, z = w2c[:3, :3] @ DOT + w2c[:3, 3]
+        seen = np.array([camera.fx * x / -z + camera.cx, camera.fy * -y / -z + camera.cy])
+        worst = max(worst, float(np.linalg.norm(bright_centroid(image) - seen)))
+    return worst
+
+
+def bright_centroid(image: Any) -> Any:
+    """Of what is brighter than the faint dots, pixels with centres at +0.5."""
+    weight = np.maximum(image.astype(float) - 100, 0)
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]] + 0.5
+    return np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
+
+
+RIGS = {
+    "plain": Rig(),
+    "off-centre principal point": Rig(cx=70.5, cy=66.25),
+    "unequal focal lengths": Rig(fx=170, fy=180),
+    "distorted": Rig(distortion=DISTORTED),
+    "portrait": Rig(width=120, height=160, cx=61.0, cy=78.5),
+    "large": Rig(width=1600, height=1200, fx=1700, fy=1690, cx=810, cy=590, distortion=DISTORTED),
+    "of the dataset's size": Rig(width=512, height=512, fx=500, fy=500, cx=256, cy=256),
+}
+
+
+@pytest.mark.parametrize("rig", RIGS.values(), ids=RIGS.keys())
+@pytest.mark.parametrize("masks", ["files", None])
+def test_points_are_where_the_cameras_see_them(rig: Rig, masks: str | None, tmp_path: Path) -> None:
+    out = prepare(captures.write(tmp_path / "capture", rig, masks=masks), tmp_path)
+    assert error_in_pixels(out) < 0.6
+
+
+@pytest.mark.parametrize("rig", RIGS.values(), ids=RIGS.keys())
+def test_images_are_square_pinholes_centred_on_the_axis(rig: Rig, tmp_path: Path) -> None:
+    out = prepare(captures.write(tmp_path / "capture", rig), tmp_path)
+    for camera in cameras(out).images:
+        assert (camera.w, camera.h) == (512, 512)
+        assert camera.fx == pytest.approx(camera.fy)
+        assert (camera.cx, camera.cy) == (pytest.approx(256), pytest.approx(256))
+
+
+def test_an_image_that_needs_no_change_is_not_touched(tmp_path: Path) -> None:
+    rig = RIGS["of the dataset's size"]
+    out = prepare(captures.write(tmp_path / "capture", rig), tmp_path)
+    written = cv2.imread(str(out / "images" / "photo_03.png"))
+    assert written is not None
+    np.testing.assert_array_equal(written, rig.photo(3))
+
+
+# Sizes cannot tell for which of the two an upside-down picture's (3) data was meant: upright it is.
+@pytest.mark.parametrize(
+    ("orientation", "meant_for"),
+    [(1, "stored"), (6, "stored"), (8, "stored"), (3, "upright"), (6, "upright"), (8, "upright")],
+)
+def test_exif_orientation(orientation: int, meant_for: str, tmp_path: Path) -> None:
+    """Pixels are turned upright, and the camera with them where it was given for the stored pixels."""
+    turns = {1: 0, 3: 2, 6: 1, 8: 3}[orientation]  # counter-clockwise, from upright to stored
+    rig = Rig(cx=70.5, cy=66.25) if meant_for == "stored" else Rig(width=120, height=160, cx=61, cy=78.5)
+    capture = captures.write(tmp_path / "capture", rig, masks=None)
+    for index, path in enumerate(sorted((capture / "images").iterdir())):
+        picture = rig.photo(index)
+        stored = picture if meant_for == "stored" else np.rot90(picture, turns)
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
+    out = prepare(capture, tmp_path)
+    assert error_in_pixels(out) < 0.6
+
+
+def test_llff_and_transforms_of_one_capture_give_the_same_dataset(tmp_path: Path) -> None:
+    for layout in ("llff", "transforms"):
+        (tmp_path / layout).mkdir()
+        prepare(captures.write(tmp_path / layout / "capture", Rig(), layout=layout), tmp_path / layout)
+    one, other = (cameras(tmp_path / layout / "out") for layout in ("llff", "transforms"))
+    for a, b in zip(one.images, other.images, strict=True):
+        assert a.image == b.image
+        np.testing.assert_allclose(a.c2w, b.c2w, atol=1e-9)
+        np.testing.assert_allclose([a.fx, *a.crop], [b.fx, *b.crop])
+
+
+def test_poses_bounds_says_what_cameras_json_says(tmp_path: Path) -> None:
+    rig = Rig(fx=170, fy=180, cx=75)
+    out = prepare(captures.write(tmp_path / "capture", rig), tmp_path)
+    rows = np.load(out / "poses_bounds.npy")
+    assert rows.shape == (rig.views, 17)
+    for row, camera in zip(rows, cameras(out).images, strict=True):
+        matrix, c2w = row[:15].reshape(3, 5), np.array(camera.c2w)
+        np.testing.assert_allclose(matrix[:, 0], -c2w[:3, 1])
+        np.testing.assert_allclose(matrix[:, 1], c2w[:3, 0])
+        np.testing.assert_allclose(matrix[:, 2:4], c2w[:3, 2:])
+        np.testing.assert_allclose(matrix[:, 4], [512, 512, camera.fx])
+        near, far = row[15:]
+        assert 0 < near < rig.distance < far
+
+
+@pytest.mark.parametrize("masks", ["files", None])
+def test_the_normalised_frame_holds_the_object(masks: str | None, tmp_path: Path) -> None:
+    out = prepare(captures.write(tmp_path / "capture", Rig(), masks=masks), tmp_path)
+    matrix = np.array(cameras(out).world.to_normalised)
+    inside = np.linalg.norm(DOTS @ matrix[:3, :3].T + matrix[:3, 3], axis=1)
+    assert inside.max() < 1
+    if masks:
+        assert inside.max() > 0.5
+
+
+@pytest.mark.parametrize("masks", ["files", "alpha"])
+def test_masks_travel_with_their_images(masks: str, tmp_path: Path) -> None:
+    out = prepare(captures.write(tmp_path / "capture", Rig(), masks=masks), tmp_path)
+    for camera in cameras(out).images:
+        alpha = cv2.imread(str(out / "alpha" / camera.image), cv2.IMREAD_GRAYSCALE)
+        assert alpha is not None
+        w2c = np.linalg.inv(np.array(camera.c2w))
+        centre = w2c[:3, :3] @ DOTS.mean(axis=0) + w2c[:3, 3]
+        u, v = camera.fx * centre[0] / -centre[2] + camera.cx, camera.fy * centre[1] / centre[2] + camera.cy
+        assert alpha[int(v), int(u)] == 255
+        assert alpha[0].max() == alpha[-1].max() == 0  # the crop leaves room around the object
+
+
+def test_a_small_object_in_a_large_photo_fills_its_image(tmp_path: Path) -> None:
+    rig = Rig(width=2400, height=1800, fx=2500, fy=2500, cx=1200, cy=900, distance=6)
+    out = prepare(captures.write(tmp_path / "capture", rig), tmp_path)
+    whole, crop = 1800.0, cameras(out).images[0].crop
+    assert 512 <= crop[2] < 0.5 * whole
+
+
+def test_no_private_exif_is_passed_on(tmp_path: Path) -> None:
+    capture = captures.write(tmp_path / "capture", Rig(), masks=None)
+    for path in (capture / "images").iterdir():
+        exif = Image.Exif()
+        exif[0x010E] = "SECRET-DESCRIPTION"
+        exif.get_ifd(0x8825)[1] = "N"
+        with Image.open(path) as image:
+            image.save(path, exif=exif)
+    out = prepare(capture, tmp_path)
+    for path in out.rglob("*"):
+        if path.is_file():
+            assert b"SECRET" not in path.read_bytes()
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                assert not image.getexif()
+                assert not image.info
+
+
+def test_blender_nerf_flavour(tmp_path: Path) -> None:
+    """camera_angle_x alone, file paths without suffix, masks as alpha."""
+    rig = Rig(width=128, height=128, cx=64, cy=64)
+    capture = captures.write(tmp_path / "capture", rig, masks="alpha")
+    frames = [
+        {"file_path": f"./images/photo_{i:02d}", "transform_matrix": rig.c2w[i].tolist()}
+        for i in range(rig.views)
+    ]
+    angle = 2 * np.arctan(0.5 * rig.width / rig.fx)
+    (capture / "transforms.json").unlink()
+    document = {"camera_angle_x": float(angle), "frames": frames}
+    (capture / "transforms_train.json").write_text(json.dumps(document))
+    out = prepare(capture, tmp_path)
+    assert error_in_pixels(out) < 0.6
+    assert (out / "alpha" / "photo_00.png").exists()
+
+
+def test_a_zip_with_a_folder_in_it_is_as_good_as_files(tmp_path: Path) -> None:
+    capture = captures.write(tmp_path / "source" / "my capture", Rig())
+    archive = tmp_path / "capture"
+    archive.mkdir()
+    shutil.make_archive(str(archive / "upload"), "zip", capture.parent)
+    out = prepare(archive, tmp_path)
+    assert error_in_pixels(out) < 0.6
+    assert cameras(out).images[0].source == "my capture/images/photo_00.png"
