@@ -29,7 +29,7 @@ class Envelope(Contract):
     Raises (on `parse`): EventUndecodable, EventUnknown, EventInvalid.
     """
 
-    specversion: Literal["1.0"] = "1.0"
+    specversion: Literal["1.0"]
     id: Annotated[str, StringConstraints(min_length=1, max_length=128)]
     source: Name
     type: Name
@@ -43,6 +43,7 @@ class Envelope(Contract):
     def wrap(cls, event: Event, *, id: str, source: str, traceparent: str) -> "Envelope":
         """An event with its attributes, stamped with the present time."""
         return cls(
+            specversion="1.0",
             id=id,
             source=source,
             type=event.type(),

@@ -136,6 +136,8 @@ class MeshReady(Event):
     """mesh.obj, mesh.mtl and the textures."""
 
     routing_key: ClassVar[str] = "mesh.ready"
+    dataset: ManifestRef
+    masks: ManifestRef
     mesh: ManifestRef
     world: World = World()
     options: Options = Options()

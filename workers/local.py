@@ -79,7 +79,7 @@ async def run(
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-            compute.kill()
+            await compute.close()
             await broker.close()
 
 

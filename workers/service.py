@@ -36,6 +36,6 @@ async def run(stage: Stage, settings: Settings, *, drain: bool) -> None:
             log.info("worker started", stage=stage, http_port=port)
             await Shell(worker, broker, store, compute, settings, metrics).run(stop, drain=drain)
     finally:
-        compute.kill()
+        await compute.close()
         await broker.close()
         log.info("worker stopped", stage=stage)

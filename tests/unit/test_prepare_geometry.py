@@ -58,7 +58,7 @@ RIGS = {
     "unequal focal lengths": Rig(fx=170, fy=180),
     "distorted": Rig(distortion=DISTORTED),
     "portrait": Rig(width=120, height=160, cx=61.0, cy=78.5),
-    "large": Rig(width=1600, height=1200, fx=1700, fy=1690, cx=810, cy=590, distortion=DISTORTED),
+    "large": Rig(width=1100, height=825, fx=1170, fy=1162, cx=557, cy=406, distortion=DISTORTED),
     "of the dataset's size": Rig(width=512, height=512, fx=500, fy=500, cx=256, cy=256),
 }
 
@@ -157,10 +157,10 @@ def test_masks_travel_with_their_images(masks: str, tmp_path: Path) -> None:
 
 
 def test_a_small_object_in_a_large_photo_fills_its_image(tmp_path: Path) -> None:
-    rig = Rig(width=2400, height=1800, fx=2500, fy=2500, cx=1200, cy=900, distance=6)
+    rig = Rig(width=1600, height=1200, fx=1700, fy=1700, cx=800, cy=600, distance=5)
     out = prepare(captures.write(tmp_path / "capture", rig), tmp_path)
-    whole, crop = 1800.0, cameras(out).images[0].crop
-    assert 512 <= crop[2] < 0.5 * whole
+    whole, crop = 1200.0, cameras(out).images[0].crop
+    assert 512 <= crop[2] < 0.6 * whole
 
 
 def test_no_private_exif_is_passed_on(tmp_path: Path) -> None:

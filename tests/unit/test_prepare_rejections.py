@@ -80,7 +80,7 @@ def keep_frames(count: int) -> Callable[[Path], None]:
 
 
 mirrored = (RIG.c2w[2] @ np.diag([-1.0, 1, 1, 1])).tolist()
-infinite = RIG.c2w[2].tolist()[:3] + [[0, 0, 0, 1]]
+infinite = [*RIG.c2w[2].tolist()[:3], [0, 0, 0, 1]]
 infinite[0] = [float("nan"), 0, 0, 0]
 
 TRANSFORMS = {

@@ -1,4 +1,6 @@
-"""Pinhole cameras: OpenGL camera-to-world (x right, y up, looking down -z), pixel centres at +0.5, row 0 on top."""
+"""Pinhole cameras: OpenGL camera-to-world (x right, y up, looking down -z), pixel centres at +0.5, row 0 on
+top.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ class Cameras:
         return replace(self, intrinsics=self.intrinsics * np.tile(factor, 2), width=width, height=height)
 
     def transformed(self, similarity: Array) -> Cameras:
-        """The same cameras in the frame that `similarity` (4,4: scale, rotation, translation) maps the world to."""
+        """The same cameras in the frame that `similarity` (4,4: scale, rotation, translation) maps the world
+        to.
+        """
         scale = np.cbrt(np.linalg.det(similarity[:3, :3]))
         c2w = similarity @ self.c2w  # N,4,4
         c2w[:, :3, :3] /= scale
@@ -70,26 +74,39 @@ class Cameras:
         return w2c
 
     def projection(self) -> Array:
-        """(N,3,4) world to pixels: P (x, 1) = (u w, v w, w), w being the depth along the axis, positive in front."""
+        """(N,3,4) world to pixels: P (x, 1) = (u w, v w, w), w being the depth along the axis, positive in
+        front.
+        """
         calibration = np.zeros((len(self), 3, 3))
         calibration[:, [0, 1], [0, 1]] = self.intrinsics[:, :2]
         calibration[:, :2, 2] = self.intrinsics[:, 2:]
         calibration[:, 2, 2] = 1
-        return calibration @ _PIXEL_FROM_CAMERA @ self.w2c()[:, :3]
+        projection: Array = calibration @ _PIXEL_FROM_CAMERA @ self.w2c()[:, :3]
+        return projection
 
     def clip(self, near: float, far: float) -> Array:
-        """(N,4,4) world to OpenGL clip space: depth `near` to z/w = -1, `far` to +1; the image's top row to y/w = +1."""
+        """(N,4,4) world to OpenGL clip space: depth `near` to z/w = -1, `far` to +1; the image's top row to
+        y/w = +1.
+        """
         u, v, w = self.projection().transpose(1, 0, 2)  # N,4 each
         z = (far + near) / (far - near) * w
         z[:, 3] -= 2 * far * near / (far - near)
         return np.stack([2 * u / self.width - w, w - 2 * v / self.height, z, w], axis=1)
 
 
+def view_angles(cameras: Cameras) -> Array:
+    """(N,N) angles in radians between the directions from the origin to the cameras."""
+    towards = cameras.centres / np.linalg.norm(cameras.centres, axis=1, keepdims=True)
+    angles: Array = np.arccos(np.clip(towards @ towards.T, -1, 1))
+    return angles
+
+
 def to_llff(cameras: Cameras, near: ArrayLike, far: ArrayLike) -> Array:
     """(N,17) rows of LLFF's poses_bounds.npy (Mildenhall et al. 2019, released code).
 
-    Each row is a row-major 3x5 [R|t|(h,w,f)] whose camera-to-world columns are [down, right, backwards], then near
-    and far (one each, or N) in world units. The convention has one focal length and no principal point: fx is kept.
+    Each row is a row-major 3x5 [R|t|(h,w,f)] whose camera-to-world columns are [down, right, backwards], then
+    near and far (one each, or N) in world units. The convention has one focal length and no principal point:
+    fx is kept.
     """
     c1, c2, c3, centre = (cameras.c2w[:, :3, i] for i in range(4))
     size = np.broadcast_to([cameras.height, cameras.width, 0.0], c1.shape).copy()
@@ -100,7 +117,9 @@ def to_llff(cameras: Cameras, near: ArrayLike, far: ArrayLike) -> Array:
 
 
 def from_llff(rows: Array) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """Undo `to_llff`: c2w (N,4,4) OpenGL, then height, width, focal (pixels), near, far (world units), each (N,)."""
+    """Undo `to_llff`: c2w (N,4,4) OpenGL, then height, width, focal (pixels), near, far (world units), each
+    (N,).
+    """
     matrix = rows[:, :15].reshape(-1, 3, 5)
     down, right, back, centre, size = (matrix[:, :, i] for i in range(5))
     c2w = np.tile(np.eye(4), (len(rows), 1, 1))
@@ -109,7 +128,8 @@ def from_llff(rows: Array) -> tuple[Array, Array, Array, Array, Array, Array]:
 
 
 def read_cameras(path: Path) -> tuple[Cameras, dict[str, Any]]:
-    """Read cameras.json: the cameras in the capture's own world, and its "world" entry (up, scale, to_normalised).
+    """Read cameras.json: the cameras in the capture's own world, and its "world" entry (up, scale,
+    to_normalised).
 
     NumericError: "images_missing" for no image, "image_sizes_differ" where the images have not one size.
     """
@@ -132,17 +152,20 @@ def read_cameras(path: Path) -> tuple[Cameras, dict[str, Any]]:
 
 
 def photo_frames(path: Path) -> NDArray[np.int64]:
-    """(N,4) left, top, right, bottom in pixels of the part of each image in cameras.json that its photo covers.
+    """(N,4) left, top, right, bottom in pixels of the part of each image in cameras.json that its photo
+    covers.
 
-    The crop of a photo may reach beyond it, and is then padded; without "source_size" only on the left and on top is
-    that known.
+    The crop of a photo may reach beyond it, and is then padded; without "source_size" only on the left and on
+    top is that known.
     """
     frames = []
     for image in json.loads(path.read_text())["images"]:
         x, y, width, height = image["crop"]
         right, bottom = image.get("source_size", (x + width, y + height))
         scale = np.array([image["w"] / width, image["h"] / height] * 2)
-        frame = (np.array([max(0, x), max(0, y), min(x + width, right), min(y + height, bottom)]) - [x, y, x, y]) * scale
+        frame = (
+            np.array([max(0, x), max(0, y), min(x + width, right), min(y + height, bottom)]) - [x, y, x, y]
+        ) * scale
         frames.append(np.concatenate([np.ceil(frame[:2]), np.floor(frame[2:])]))
     return np.array(frames, np.int64)
 
@@ -159,8 +182,8 @@ def write_cameras(
 
     sources: N names of the photos the images were cut from. crops: (N,4) x, y, width, height in their pixels.
     world: {"up": [x,y,z] or None, "scale": metres per unit or None, "to_normalised": 4x4}.
-    source_sizes: (N,2) width and height of the photos, written as "source_size" where given: it tells which part of
-    an image whose crop leaves the photo is padding.
+    source_sizes: (N,2) width and height of the photos, written as "source_size" where given: it tells which
+    part of an image whose crop leaves the photo is padding.
     """
     images: list[dict[str, Any]] = [
         {

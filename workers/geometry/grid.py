@@ -21,24 +21,31 @@ class Grid:
     shape: tuple[int, int, int]
 
     @classmethod
-    def around(cls, low: NDArray[np.float64], high: NDArray[np.float64], longest: int, margin: int = 3) -> Grid:
-        """The grid over the box low..high (3,) with `longest` samples on its longest side, `margin` of them outside
+    def around(
+        cls, low: NDArray[np.float64], high: NDArray[np.float64], longest: int, margin: int = 3
+    ) -> Grid:
+        """The grid over the box low..high (3,) with `longest` samples on its longest side, `margin` of them
+        outside
         the box at either end."""
         spacing = float(np.max(high - low)) / (longest - 1 - 2 * margin)
         cells = np.ceil((high - low) / spacing - 1e-6).astype(int) + 2 * margin
         origin = (low + high) / 2 - cells * spacing / 2
-        return cls((float(origin[0]), float(origin[1]), float(origin[2])), spacing, tuple((cells + 1).tolist()))
+        return cls(
+            (float(origin[0]), float(origin[1]), float(origin[2])), spacing, tuple((cells + 1).tolist())
+        )
 
     def points(self, where: NDArray[np.bool_]) -> NDArray[np.float64]:
         """(M,3) positions of the samples where `where` (shape) is true."""
-        return np.argwhere(where) * self.spacing + np.array(self.origin)
+        points: NDArray[np.float64] = np.argwhere(where) * self.spacing + np.array(self.origin)
+        return points
 
 
 def solid(field: Float) -> Float:
     """`field` (negative inside) with one inside: its largest connected part, without enclosed bubbles.
 
-    What is not connected to that part becomes barely outside, what cannot be reached from the border barely inside,
-    so the zero surface keeps its sub-voxel place elsewhere. A field without inside is returned as it is.
+    What is not connected to that part becomes barely outside, what cannot be reached from the border barely
+    inside, so the zero surface keeps its sub-voxel place elsewhere. A field without inside is returned as it
+    is.
     """
     parts, count = ndimage.label(field < 0)
     if count == 0:
@@ -55,6 +62,8 @@ def zero_surface(field: Float, grid: Grid) -> tuple[Float, NDArray[np.int32]]:
 
     Lewiner et al. 2003 (marching cubes with a topological guarantee). The field must change sign.
     """
-    vertices, faces, _, _ = measure.marching_cubes(field, 0.0, gradient_direction="descent")
+    vertices, faces, _, _ = measure.marching_cubes(  # type: ignore[no-untyped-call]
+        field, 0.0, gradient_direction="descent"
+    )
     position = vertices.astype(np.float64) * grid.spacing + np.array(grid.origin)
     return position.astype(np.float32), np.ascontiguousarray(faces, np.int32)

@@ -12,7 +12,9 @@ Index = NDArray[np.int32]
 
 
 def icosphere(subdivisions: int) -> tuple[Float, Index]:
-    """Unit sphere from an icosahedron split `subdivisions` times: 20 * 4^s faces, vertices exactly on the sphere."""
+    """Unit sphere from an icosahedron split `subdivisions` times: 20 * 4^s faces, vertices exactly on the
+    sphere.
+    """
     golden = (1 + 5**0.5) / 2
     vertices = np.array(
         [[-1, golden, 0], [1, golden, 0], [-1, -golden, 0], [1, -golden, 0]], np.float64
@@ -33,7 +35,9 @@ def icosphere(subdivisions: int) -> tuple[Float, Index]:
         middle /= np.linalg.norm(middle, axis=1, keepdims=True)
         ab, bc, ca = (edge + len(vertices)).T
         a, b, c = faces.T
-        faces = np.concatenate([np.stack(t, 1) for t in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))])
+        faces = np.concatenate(
+            [np.stack(t, 1) for t in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))]
+        )
         vertices = np.concatenate([vertices, middle])
     return vertices.astype(np.float32), faces.astype(np.int32)
 
@@ -46,7 +50,9 @@ def edges(faces: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int
 
 
 def vertex_normals(vertices: Float, faces: Index) -> Float:
-    """(V,3) unit normals: the mean of the adjacent faces' normals weighted by area; 0 for a vertex without faces."""
+    """(V,3) unit normals: the mean of the adjacent faces' normals weighted by area; 0 for a vertex without
+    faces.
+    """
     a, b, c = vertices[faces].transpose(1, 0, 2).astype(np.float64)
     area = np.cross(b - a, c - a)  # F,3, twice the area long
     normals = np.stack(
@@ -71,7 +77,8 @@ def compacted(vertices: Float, faces: Index) -> tuple[Float, Index]:
 
 
 def smoothed(vertices: Float, faces: Index, rounds: int, strength: float = 0.5) -> Float:
-    """Vertices after `rounds` of Taubin's lambda|mu smoothing with the uniform Laplacian (Taubin 1995, section 3).
+    """Vertices after `rounds` of Taubin's lambda|mu smoothing with the uniform Laplacian (Taubin 1995,
+    section 3).
 
     A step of +strength then one of -1.04 strength: noise shrinks, the volume stays.
     """
@@ -88,8 +95,9 @@ def smoothed(vertices: Float, faces: Index, rounds: int, strength: float = 0.5) 
 def harmonic_fill(values: Float, known: NDArray[np.bool_], faces: Index) -> Float:
     """(V,C) values with the unknown vertices' replaced by the harmonic extension of the known ones.
 
-    Solves L x = 0 at unknown vertices, L the graph Laplacian of the mesh with a faint pull to the mean of the known
-    values, which decides parts that no known vertex is connected to. `known`: (V,) with at least one true.
+    Solves L x = 0 at unknown vertices, L the graph Laplacian of the mesh with a faint pull to the mean of the
+    known values, which decides parts that no known vertex is connected to. `known`: (V,) with at least one
+    true.
     """
     if known.all():
         return values

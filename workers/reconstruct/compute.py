@@ -27,7 +27,8 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     """Reconstruct `inputs` (see `read_dataset`) into `outputs`: mesh.obj, mesh.mtl, texture_kd/ks/n.png,
     contact_sheet.png, the mesh in the capture's own world and units.
 
-    parameters: profile, method ("auto" is "surface"), seed, holdout (every how many photos one is held out; 0: none).
+    parameters: profile, method ("auto" is "surface"), seed, holdout (every how many photos one is held out;
+    0: none).
     Returns {"metrics": {...}, "warnings": [sentences]}. NumericError: see `read_dataset` and the method;
     "method_unknown".
     """

@@ -30,14 +30,18 @@ def contact_sheet(mesh: TexturedMesh, scene: Scene, held_out: NDArray[np.int64])
         name = scene.cameras.names[index] + (" (held out)" if index in held_out else "")
         render = shade(mesh, scene.cameras.select([index]))
         window = _window(scene.masks[index])
-        photo, render = (cv2.resize(image[window], (_TILE, _TILE), interpolation=cv2.INTER_AREA)
-                         for image in (scene.images[index], render))  # fmt: skip
-        columns.append(np.concatenate([_label(name), photo, _label("our render"), render]))
+        photo, ours = (
+            cv2.resize(image[window], (_TILE, _TILE), interpolation=cv2.INTER_AREA)
+            for image in (scene.images[index], render)
+        )
+        columns.append(np.concatenate([_label(name), photo, _label("our render"), ours]))
     return np.concatenate(columns, axis=1)
 
 
 def spread(cameras: Cameras, centre: NDArray[np.float32], count: int) -> list[int]:
-    """At most `count` camera indices, each the farthest in direction from those before it, the first one first."""
+    """At most `count` camera indices, each the farthest in direction from those before it, the first one
+    first.
+    """
     towards = cameras.centres - centre
     towards /= np.linalg.norm(towards, axis=1, keepdims=True)
     chosen = [0]

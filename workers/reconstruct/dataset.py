@@ -16,7 +16,8 @@ from workers.reconstruct.methods.model import Scene
 
 @dataclass(frozen=True)
 class Dataset:
-    """scene: the photos a mask was given for, cameras in the normalised frame. from_world: (4,4) similarity from the
+    """scene: the photos a mask was given for, cameras in the normalised frame. from_world: (4,4) similarity
+    from the
     capture's world to that frame."""
 
     scene: Scene
@@ -24,7 +25,8 @@ class Dataset:
 
 
 def read_dataset(inputs: Path) -> Dataset:
-    """Read `dataset/cameras.json`, `dataset/images/*.png` and `masks/*.png` (0 or 255, same stem) under `inputs`.
+    """Read `dataset/cameras.json`, `dataset/images/*.png` and `masks/*.png` (0 or 255, same stem) under
+    `inputs`.
 
     An image without a mask was discarded by a person and is left out.
     NumericError: "masks_missing" where fewer than two have one; "image_unreadable", "mask_size_differs".
@@ -38,7 +40,9 @@ def read_dataset(inputs: Path) -> Dataset:
     from_world = np.array(world["to_normalised"], np.float64)
     size = (cameras.height, cameras.width)
     scene = Scene(
-        images=np.stack([_read(inputs / "dataset" / "images" / n, cv2.IMREAD_COLOR, size) for n in cameras.names]),
+        images=np.stack(
+            [_read(inputs / "dataset" / "images" / n, cv2.IMREAD_COLOR, size) for n in cameras.names]
+        ),
         masks=np.stack([_read(masks[i], cv2.IMREAD_GRAYSCALE, size) > 127 for i in kept]),
         cameras=cameras.transformed(from_world),
         frames=photo_frames(inputs / "dataset" / "cameras.json")[kept],
@@ -52,14 +56,18 @@ def _read(path: Path, mode: int, size: tuple[int, int]) -> NDArray[np.uint8]:
     if image is None:
         raise NumericError("image_unreadable", image=path.name)
     if image.shape[:2] != size:
-        raise NumericError("mask_size_differs", image=path.name, found=list(image.shape[:2]), expected=list(size))
+        raise NumericError(
+            "mask_size_differs", image=path.name, found=list(image.shape[:2]), expected=list(size)
+        )
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     return np.asarray(image, np.uint8)
 
 
 def split(count: int, every: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices used and held out: from 24 photos on every `every`-th is held out, none for 0 or fewer photos."""
+    """Indices used and held out: from 24 photos on every `every`-th is held out, none for 0 or fewer
+    photos.
+    """
     index = np.arange(count)
     held = (index % every == every // 2) if every > 0 and count >= 24 else np.zeros(count, bool)
     return index[~held], index[held]

@@ -28,17 +28,15 @@ norm texture_n.png
 def write_obj(folder: Path, mesh: TexturedMesh, vertices: NDArray[np.float64]) -> None:
     """Write mesh.obj, mesh.mtl, texture_kd.png, texture_ks.png and texture_n.png into `folder`.
 
-    vertices: (V,3) positions to write, in the wanted frame, given seven digits of the mesh's size. Texture coordinates
-    have v up.
+    vertices: (V,3) positions to write, in the wanted frame, given seven digits of the mesh's size. Texture
+    coordinates have v up.
     """
     decimals = max(0, math.ceil(7 - math.log10(float(np.ptp(vertices, axis=0).max()))))
-    place = f"v %.{decimals}f %.{decimals}f %.{decimals}f"
-    index = np.repeat(mesh.faces + 1, 3, axis=1)
     lines = ["mtllib mesh.mtl", "o object", "usemtl material"]
-    lines += [place % tuple(row) for row in vertices.tolist()]
-    lines += ["vt %.7f %.7f" % tuple(row) for row in mesh.uv.tolist()]
-    lines += ["vn %.5f %.5f %.5f" % tuple(row) for row in mesh.normals.tolist()]
-    lines += ["f %d/%d/%d %d/%d/%d %d/%d/%d" % tuple(row) for row in index.tolist()]
+    lines += [f"v {x:.{decimals}f} {y:.{decimals}f} {z:.{decimals}f}" for x, y, z in vertices.tolist()]
+    lines += [f"vt {u:.7f} {v:.7f}" for u, v in mesh.uv.tolist()]
+    lines += [f"vn {x:.5f} {y:.5f} {z:.5f}" for x, y, z in mesh.normals.tolist()]
+    lines += [f"f {a}/{a}/{a} {b}/{b}/{b} {c}/{c}/{c}" for a, b, c in (mesh.faces + 1).tolist()]
     (folder / "mesh.obj").write_text("\n".join(lines) + "\n")
     (folder / "mesh.mtl").write_text(_MATERIAL)
     for name, image in (("kd", mesh.kd), ("ks", mesh.ks), ("n", mesh.normal_map)):

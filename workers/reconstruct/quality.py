@@ -11,8 +11,8 @@ from workers.render.preview import unlit
 def compare(mesh: TexturedMesh, scene: Scene) -> tuple[float, float]:
     """Mean over the scene's photos of silhouette IoU, and of PSNR in dB on the masks' pixels.
 
-    The render is the texture as it is, without light, on black, in the frame of the scene's cameras; a pixel counts as
-    covered from half on. PSNR is of sRGB values in [0,1].
+    The render is the texture as it is, without light, on black, in the frame of the scene's cameras; a pixel
+    counts as covered from half on. PSNR is of sRGB values in [0,1].
     """
     overlap, noise = [], []
     for i, mask in enumerate(scene.masks):

@@ -12,7 +12,7 @@ Float = NDArray[np.float32]
 
 
 def clip_positions(vertices: Float, cameras: Cameras) -> Float:
-    """(N,V,4) clip-space positions, near and far planes put just around the vertices in front of the cameras."""
+    """(N,V,4) clip-space positions; the near and far planes lie just around the vertices."""
     homogeneous = np.concatenate([vertices, np.ones((len(vertices), 1))], axis=1)  # V,4
     depth = np.einsum("nj,vj->nv", cameras.projection()[:, 2], homogeneous)
     far = 1.01 * max(float(depth.max()), 1e-6)
@@ -21,8 +21,10 @@ def clip_positions(vertices: Float, cameras: Cameras) -> Float:
 
 
 def depth_maps(vertices: Float, faces: NDArray[np.int32], cameras: Cameras, farthest: bool = False) -> Float:
-    """(N,height,width) depth along each camera's axis of the nearest (or the farthest) surface at each pixel's centre;
-    0 where none. vertices: (V,3) in the cameras' world; faces: (F,3)."""
+    """(N,height,width) depth along each camera's axis at each pixel's centre, 0 where there is no surface.
+
+    vertices: (V,3) in the cameras' world; faces: (F,3). The nearest surface, or the farthest one.
+    """
     maps = np.zeros((len(cameras), cameras.height, cameras.width), np.float32)
     clip = clip_positions(vertices, cameras)
     if farthest:

@@ -1,7 +1,9 @@
-"""Rasterise, interpolate, look up a texture: nvdiffrast's primitives and conventions (Laine et al. 2020), forward.
+"""Rasterise, interpolate, look up a texture: nvdiffrast's primitives and conventions (Laine et al. 2020),
+forward.
 
-Positions are OpenGL clip space. Unlike nvdiffrast, whose row 0 is the bottom one, **row 0 of every image here is the
-top row**: the pixel in row r, column c has its centre at x/w = 2 (c + 0.5) / width - 1, y/w = 1 - 2 (r + 0.5) / height.
+Positions are OpenGL clip space. Unlike nvdiffrast, whose row 0 is the bottom one, **row 0 of every image here
+is the top row**: the pixel in row r, column c has its centre at x/w = 2 (c + 0.5) / width - 1, y/w = 1 - 2 (r
++ 0.5) / height.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ def rasterize(pos: Float, faces: Index, resolution: tuple[int, int]) -> Float:
 
     pos: (B,V,4) clip space. faces: (F,3). resolution: height, width.
     Returns (B,height,width,4): u, v, z/w, triangle + 1; zeros where nothing is seen. (u, v) are the
-    perspective-correct barycentrics of the triangle's first and second vertex. Of several triangles the one with the
-    smallest z/w within [-1, 1] wins, the first one on a tie; both orientations are drawn.
+    perspective-correct barycentrics of the triangle's first and second vertex. Of several triangles the one
+    with the smallest z/w within [-1, 1] wins, the first one on a tie; both orientations are drawn.
 
     Coverage is decided in homogeneous coordinates (Olano and Greer 1997, "Triangle scan conversion using 2D
     homogeneous coordinates"): a triangle partly behind the camera shows exactly its part in front.
@@ -38,7 +40,9 @@ def rasterize(pos: Float, faces: Index, resolution: tuple[int, int]) -> Float:
 
 
 def interpolate(attr: Float, rast: Float, faces: Index) -> Float:
-    """(B,height,width,C) vertex attributes (V,C) at the points `rast` (B,height,width,4) sees; 0 where none."""
+    """(B,height,width,C) vertex attributes (V,C) at the points `rast` (B,height,width,4) sees; 0 where
+    none.
+    """
     out = np.zeros((*rast.shape[:3], attr.shape[1]), np.float32)
     _interpolate(np.ascontiguousarray(attr, np.float32), rast, np.ascontiguousarray(faces, np.int32), out)
     return out
@@ -47,8 +51,8 @@ def interpolate(attr: Float, rast: Float, faces: Index) -> Float:
 def texture(tex: Float, uv: Float) -> Float:
     """Bilinear look-up: (..., C) values of `tex` (height,width,C; top row first) at `uv` (...,2).
 
-    u runs right and **v runs up**: (0, 0) is the outer corner of the bottom-left texel, as in OBJ. Beyond the border
-    the border's texels repeat.
+    u runs right and **v runs up**: (0, 0) is the outer corner of the bottom-left texel, as in OBJ. Beyond the
+    border the border's texels repeat.
     """
     out = np.empty((uv.size // 2, tex.shape[2]), np.float32)
     _texture(np.ascontiguousarray(tex, np.float32), np.ascontiguousarray(uv.reshape(-1, 2), np.float32), out)
@@ -57,7 +61,9 @@ def texture(tex: Float, uv: Float) -> Float:
 
 @exact_kernel
 def _bounds(a: Float, b: Float, c: Float, height: int, width: int) -> tuple[int, int, int, int]:
-    """First and last row and column whose centres a triangle may cover; the whole image where it crosses w = 0."""
+    """First and last row and column whose centres a triangle may cover; the whole image where it crosses w =
+    0.
+    """
     if min(a[3], b[3], c[3]) <= 1e-6:
         if max(a[3], b[3], c[3]) <= 0:
             return 1, 0, 1, 0
@@ -82,7 +88,7 @@ def _draw(triangle: int, a: Float, b: Float, c: Float, first: int, last: int, im
     ax, ay, aw = np.float64(a[0]), np.float64(a[1]), np.float64(a[3])
     bx, by, bw = np.float64(b[0]), np.float64(b[1]), np.float64(b[3])
     cx, cy, cw = np.float64(c[0]), np.float64(c[1]), np.float64(c[3])
-    # Rows of the adjugate of [(x, y, w)]: e_i = row_i . (x, y, 1) is barycentric i over w, times the determinant.
+    # Rows of the adjugate of [(x, y, w)]: e_i = row_i . (x, y, 1) is barycentric i over w, times det.
     e0x, e0y, e01 = by * cw - bw * cy, bw * cx - bx * cw, bx * cy - by * cx
     e1x, e1y, e11 = cy * aw - cw * ay, cw * ax - cx * aw, cx * ay - cy * ax
     e2x, e2y, e21 = ay * bw - aw * by, aw * bx - ax * bw, ax * by - ay * bx

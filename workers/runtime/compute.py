@@ -124,3 +124,10 @@ class Compute:
                 self._process.kill()
         self._process = None
         self._idle = True
+
+    async def close(self) -> None:
+        """Kill the child and wait until it is gone."""
+        process = self._process
+        self.kill()
+        if process is not None:
+            await process.wait()

@@ -154,7 +154,7 @@ class Shell:
                 result, outcome = await self._produce(job, envelope), "done"
                 await job.check_cancelled()
             manifest, ref = result
-            await self._publish(self.worker.reply(job.event, manifest, ref), envelope, job.key)
+            await self._publish(self.worker.reply(job.event, manifest, ref), envelope.traceparent, job.key)
             await delivery.ack()
             self._log.info("job finished", outcome=outcome, **manifest.usage.model_dump())
             return outcome
@@ -182,13 +182,13 @@ class Shell:
                 await reporter.close()
             return await job.put(outputs, computed, put)
 
-    async def _publish(self, event: Event, cause: Envelope, key: str) -> None:
+    async def _publish(self, event: Event, parent: str, key: str) -> None:
         """Under an id that depends on the job alone."""
         envelope = Envelope.wrap(
             event,
             id=event_id(event.type(), f"{event.folder}{key}"),
             source=f"phototwin/{self.worker.stage}",
-            traceparent=child_traceparent(cause.traceparent),
+            traceparent=child_traceparent(parent),
         )
         await self._broker.publish(Message(envelope.encode(), event.routing_key, envelope.id))
         self._metrics.published.labels(self.worker.stage, event.routing_key).inc()
@@ -209,7 +209,7 @@ class Shell:
         if decision.action == "stop":
             await delivery.ack()
             return "cancelled"
-        await self._publish_failure(event, envelope, error)
+        await self._publish_failure(event, envelope.traceparent, error)
         if decision.action == "fail":
             await delivery.ack()
             return "rejected"
@@ -220,12 +220,11 @@ class Shell:
         """To the dead letters; and where it can at least be read whose it is, the sender is told."""
         self._log.warning("event not readable", code=error.code, error=error.message)
         if (event := sender(delivery.message.body)) is not None:
-            cause = Envelope.wrap(event, id="unreadable", source="unknown", traceparent=new_traceparent())
-            await self._publish_failure(event, cause, error)
+            await self._publish_failure(event, new_traceparent(), error)
         await self._bury(delivery, error, 0)
         return "dead_lettered"
 
-    async def _publish_failure(self, event: Event, cause: Envelope, error: PhototwinError) -> None:
+    async def _publish_failure(self, event: Event, parent: str, error: PhototwinError) -> None:
         failure = Failure(
             code=error.code,
             message=error.message[:4000],
@@ -240,7 +239,7 @@ class Shell:
             stage=self.worker.stage,
             error=failure,
         )
-        await self._publish(failed, cause, f"{event.generation}/{self.worker.stage}/{error.code}")
+        await self._publish(failed, parent, f"{event.generation}/{self.worker.stage}/{error.code}")
 
     async def _bury(self, delivery: Delivery, error: PhototwinError, attempt: int) -> None:
         headers: dict[str, str | int] = {

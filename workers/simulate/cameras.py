@@ -23,7 +23,7 @@ class Lens(NamedTuple):
 
 
 def random_lens(rng: np.random.Generator, size: tuple[int, int]) -> Lens:
-    """A phone's main camera for photos of size (w, h); one narrower than 3:4 keeps the field of view across."""
+    """A phone's main camera for photos of size (w, h); narrower ones keep the field of view across."""
     w, h = size
     f = min(0.95 * h, 1.267 * w) * rng.uniform(0.995, 1.005)
     return Lens(f, w * (0.5 + rng.uniform(-0.006, 0.006)), h * (0.5 + rng.uniform(-0.006, 0.006)), w, h)
@@ -46,10 +46,10 @@ def look_at(eye: NDArray[np.float64], target: NDArray[np.float64], roll: float) 
 def walk(
     rng: np.random.Generator, views: int, centre: NDArray[np.float64], radius: float
 ) -> NDArray[np.float64]:
-    """(views, 4, 4) poses around a sphere of centre (3,) and radius in metres, never cut off by a `random_lens`.
+    """(views, 4, 4) poses around a sphere of centre (3,) and radius in metres, whole in any `random_lens`.
 
-    In units of the focal length: the nearest is 3.4 radii away and spans 0.31 to either side, the aim is off by
-    at most 0.03 and the principal point by 0.01, and half the picture's width is 0.39.
+    In focal lengths: the nearest, 3.1 radii away, spans 0.34 to either side, the aim is off by at most 0.03
+    and the principal point by 0.01, and half the picture's width is 0.39.
     """
     ends = np.round(np.cumsum([share for _, share in RINGS]) * views).astype(int)
     counts = np.diff(ends, prepend=0)
@@ -59,7 +59,7 @@ def walk(
         for i in range(count):
             azimuth = start + 2 * math.pi * (i + rng.uniform(-0.2, 0.2)) / count
             tilt = math.radians(elevation + rng.uniform(-3.5, 3.5))
-            away = radius * rng.uniform(3.4, 3.95)
+            away = radius * rng.uniform(3.1, 3.6)
             aside = math.cos(tilt)
             to = np.array([aside * math.cos(azimuth), math.sin(tilt), aside * math.sin(azimuth)])
             aim = centre + rng.uniform(-0.0075, 0.0075, 3)

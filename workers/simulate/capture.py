@@ -36,12 +36,12 @@ def simulate(
     size: tuple[int, int] = (720, 960),
     report: Callable[[float], None] = lambda share: None,
 ) -> None:
-    """Make `out/capture/`, what a phone sends, and `out/truth/`, what it should lead to; same seed, same bytes.
+    """Make `out/capture/`, as a phone sends it, and `out/truth/`, its ideal result; same seed, same bytes.
 
-    capture/: images/photo_000.jpg …, transforms.json (nerfstudio's, OpenGL camera-to-world poses in metres, y up,
-    the table at y = 0) and with `masks` masks/photo_000.png, 0 or 255. truth/: mesh.ply, masks/ as 8-bit
-    coverage, transforms.json, truth.json. `plain` takes all texture and gloss off the object; `size` is (w, h)
-    in pixels; `report` hears the share done after each photo. Raises ValueError for fewer than one view.
+    capture/: images/photo_000.jpg …, transforms.json (nerfstudio's, OpenGL camera-to-world poses in metres,
+    y up, the table at y = 0) and with `masks` masks/photo_000.png, 0 or 255. truth/: mesh.ply, masks/ as
+    8-bit coverage, transforms.json, truth.json. `plain` takes all texture and gloss off the object; `size` is
+    (w, h) in pixels; `report` hears the share done after each photo. ValueError for fewer than one view.
     """
     if views < 1:
         raise ValueError(f"a capture needs at least one view, not {views}")

@@ -59,7 +59,7 @@ def _motif(s: Shape, angle: float, y: float) -> float:
 
 @njit(cache=True, fastmath=True)
 def albedo(s: Shape, p: Paint, x: float, y: float, z: float) -> tuple[float, float, float, float]:
-    """(red, green, blue, gloss) at a surface point in metres: linear albedo, gloss 0 (matte) or 1 (glazed)."""
+    """(red, green, blue, gloss) at a surface point in metres: linear albedo; gloss 0 (matte) or 1."""
     if p.plain:
         return p.palette[0, 0], p.palette[0, 1], p.palette[0, 2], 0.0
     body, bowl, knob, handle = parts(s, x, y, z)

@@ -23,7 +23,7 @@ FAR = 1e3  # m: nothing was hit
 
 
 class Scene(NamedTuple):
-    """All there is to see; table as `table.bake` gives it; ball: centre and radius of the object's bounding sphere."""
+    """All there is to see; table comes from `table.bake`, ball (x, y, z, radius) from `bounding_sphere`."""
 
     shape: Shape
     paint: Paint
@@ -34,7 +34,7 @@ class Scene(NamedTuple):
 
 @njit(cache=True, fastmath=True)
 def _in_ball(scene: Scene, o: NDArray[np.float64], d: tuple[float, float, float]) -> tuple[float, float]:
-    """Where a ray enters the bounding sphere, and where it leaves it or meets the table; equal if it misses."""
+    """Where a ray enters the bounding sphere and leaves it or meets the table; equal if it misses."""
     cx, cy, cz, radius = scene.ball
     px, py, pz = o[0] - cx, o[1] - cy, o[2] - cz
     b = px * d[0] + py * d[1] + pz * d[2]
@@ -51,7 +51,7 @@ def _in_ball(scene: Scene, o: NDArray[np.float64], d: tuple[float, float, float]
 def _march(
     s: Shape, o: NDArray[np.float64], d: tuple[float, float, float], near: float, far: float, spread: float
 ) -> float:
-    """Distance along a ray to the object, or to where a cone of radius spread·distance first touches it; else FAR."""
+    """Distance to where a cone of radius spread·distance first touches the object; FAR if it does not."""
     t = near
     for _ in range(160):
         if t > far:
@@ -105,7 +105,7 @@ def _shade(
     scene: Scene, p: tuple[float, float, float], n: tuple[float, float, float], d: tuple[float, float, float],
     lit: NDArray[np.float64],
 ) -> tuple[float, float, float]:  # fmt: skip
-    """Radiance RGB leaving p against the ray d: Lambert, and on the glaze Schlick's Fresnel times a mirror's view."""
+    """Radiance RGB from p against the ray d: Lambert, and on the glaze a mirror by Schlick's Fresnel."""
     kr, kg, kb, gloss = albedo(scene.shape, scene.paint, p[0], p[1], p[2])
     er, eg, eb = ambient(scene.room, n[1])
     er, eg, eb = er * lit[0], eg * lit[0], eb * lit[0]
@@ -216,5 +216,5 @@ def _render(
 
 
 def render(scene: Scene, pose: NDArray[np.float64], lens: Lens) -> NDArray[np.float32]:
-    """(h, w, 4) float32: linear RGB of the photo and the object's coverage, from a camera-to-world pose (4, 4)."""
+    """(h, w, 4) float32: the photo's linear RGB and the object's coverage; pose (4, 4) camera-to-world."""
     return _render(*scene, pose, lens)

@@ -15,8 +15,8 @@ from workers.simulate.noise import blend, noise
 
 
 class Room(NamedTuple):
-    """Linear RGB radiances of floor, wall and ceiling (3,) each; lamps (L, 7): unit direction to it, irradiance
-    RGB facing it, sharpness k; offset moves the blotches on the walls."""
+    """Linear RGB radiances of floor, wall and ceiling (3,) each; lamps (L, 7): unit direction to it,
+    irradiance RGB facing it, sharpness k; offset moves the blotches on the walls."""
 
     floor: NDArray[np.float64]
     wall: NDArray[np.float64]
@@ -59,7 +59,7 @@ def _rgb(colour: NDArray[np.float64]) -> tuple[float, float, float]:
 
 @njit(cache=True, fastmath=True)
 def radiance(room: Room, dx: float, dy: float, dz: float, rough: float) -> tuple[float, float, float]:
-    """Linear RGB seen along a unit direction; rough is the reciprocal of the sharpness it is seen with (0: a mirror)."""
+    """Linear RGB seen along a unit direction; rough is 1 / sharpness of the look (0: as in a mirror)."""
     up = min(max((dy + 0.10) / 0.22, 0.0), 1.0)
     high = min(max((dy - 0.45) / 0.3, 0.0), 1.0)
     # furniture and doors, far out of focus
@@ -80,7 +80,7 @@ def radiance(room: Room, dx: float, dy: float, dz: float, rough: float) -> tuple
 
 @njit(cache=True, fastmath=True)
 def ambient(room: Room, ny: float) -> tuple[float, float, float]:
-    """Irradiance RGB, lamps aside, on a surface whose normal has the height ny: walls and ceiling above, table below."""
+    """Irradiance RGB without lamps for a normal of height ny: walls and ceiling above, table below."""
     above = blend(_rgb(room.wall), _rgb(room.ceiling), 0.5)
     red, green, blue = blend((0.20, 0.18, 0.15), above, 0.5 + 0.5 * ny)
     return math.pi * red, math.pi * green, math.pi * blue

@@ -1,6 +1,6 @@
-"""The object: a footed jar with a bowl in its top, a knob in the bowl and a ring for a handle, as a signed distance.
+"""The object as a signed distance: a footed jar, a bowl in its top, a knob in the bowl, a ring for a handle.
 
-World frame: metres, y up, the table at y = 0, the jar's axis along y through the origin, the handle towards +x.
+World frame: metres, y up, the table at y = 0, the jar's axis the y axis, the handle towards +x.
 Primitives and smooth unions after Inigo Quilez, "distance functions" (iquilezles.org).
 """
 
@@ -67,7 +67,8 @@ def bounds(s: Shape) -> NDArray[np.float64]:
     """(2, 3): lowest and highest corner of a box around the object, metres, with 2 mm to spare."""
     side = max(s.belly_radius, s.rim_radius, s.foot_radius) + RELIEF_RANGE
     right = s.handle_x + s.handle_ring + s.handle_tube
-    return np.array([[-side, 0.0, -side], [right, s.height, side]]) + np.array([[-0.002], [0.002]])
+    spare = 0.002
+    return np.array([[-side - spare, -spare, -side - spare], [right + spare, s.height + spare, side + spare]])
 
 
 def bounding_sphere(s: Shape) -> tuple[NDArray[np.float64], float]:
@@ -134,7 +135,7 @@ def _cone(r: float, y: float, s: Shape) -> float:
 
 @njit(cache=True, fastmath=True)
 def parts(s: Shape, x: float, y: float, z: float) -> tuple[float, float, float, float]:
-    """Distances in metres at a point to (turned body, bowl's sphere, knob, handle), before they are joined."""
+    """Distances in metres from a point to (turned body, bowl's sphere, knob, handle), not yet joined."""
     r = math.sqrt(x * x + z * z)
     foot_r, foot_y = r - (s.foot_radius - 0.003), abs(y - 0.009) - 0.006
     foot = min(max(foot_r, foot_y), 0.0) + _length(max(foot_r, 0.0), max(foot_y, 0.0)) - 0.003
@@ -181,7 +182,7 @@ def normal(s: Shape, x: float, y: float, z: float) -> tuple[float, float, float]
 def distance_grid(
     s: Shape, xs: NDArray[np.float64], ys: NDArray[np.float64], zs: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """(X, Y, Z) float32: the signed distance in metres on the grid of coordinates xs (X,), ys (Y,), zs (Z,)."""
+    """(X, Y, Z) float32: signed distance in metres on the grid of coordinates xs (X,), ys (Y,), zs (Z,)."""
     out = np.empty((len(xs), len(ys), len(zs)), np.float32)
     for i in prange(len(xs)):
         for j in range(len(ys)):

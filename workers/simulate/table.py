@@ -140,7 +140,7 @@ def _albedo(c: Cover, x: float, z: float) -> tuple[float, float, float]:
 
 @njit(cache=True, parallel=True, fastmath=True)
 def _paint(c: Cover) -> NDArray[np.float32]:
-    """(TEXELS, TEXELS, 4): linear albedo, the mean of 2x2 points, and 1 where the table is (its corners are round)."""
+    """(TEXELS, TEXELS, 4): linear albedo, the mean of 2x2 points; 1 on the table, its corners are round."""
     out = np.zeros((TEXELS, TEXELS, 4), np.float32)
     for row in prange(TEXELS):
         for column in range(TEXELS):
@@ -159,7 +159,7 @@ def _paint(c: Cover) -> NDArray[np.float32]:
 def open_share(
     s: Shape, x: float, y: float, z: float, dx: float, dy: float, dz: float, sharp: float
 ) -> float:
-    """How much of a soft lamp in unit direction d, of that sharpness, the object leaves free at a point, 0..1.
+    """Share 0..1 of a soft lamp, in unit direction d and so sharp, that the object leaves free at a point.
 
     The ray's nearest approach to the object, as an angle, against the lamp's width (Quilez, "soft shadows").
     """

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.measure import marching_cubes
+from skimage import measure
 
 from workers.simulate.paint import Paint, albedo_at
 from workers.simulate.shape import Shape, bounds, distance_grid
 
 
 def mesh(s: Shape, cell: float) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Vertices (V, 3) in metres and faces (F, 3), counter-clockwise from outside, by marching cubes; cell in metres."""
+    """Vertices (V, 3) in metres and faces (F, 3), counter-clockwise from outside; cell in metres."""
     low, high = bounds(s)
     # off by an odd share of a cell, so that the flat foot lies between two layers and not in one
     axes = [np.arange(low[i] - 2.37 * cell, high[i] + 2 * cell, cell) for i in range(3)]
@@ -19,7 +19,7 @@ def mesh(s: Shape, cell: float) -> tuple[NDArray[np.float64], NDArray[np.int32]]
     # a surface through a corner gives triangles without area: move it by a hundredth of a cell
     nudge = np.float32(0.01 * cell)
     grid[np.abs(grid) < nudge] = nudge
-    vertices, faces, _, _ = marching_cubes(
+    vertices, faces, _, _ = measure.marching_cubes(  # type: ignore[no-untyped-call]
         grid, 0.0, spacing=(cell, cell, cell), gradient_direction="descent"
     )
     return vertices.astype(np.float64) + [axis[0] for axis in axes], faces

@@ -1,4 +1,6 @@
-"""What every reconstruction method takes and gives: `reconstruct(scene, settings, report) -> TexturedMesh`."""
+"""What every reconstruction method takes and gives: `reconstruct(scene, settings, report) ->
+TexturedMesh`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from workers.geometry.cameras import Cameras
 
-# report(fraction, info): called after a piece of work, fraction of the whole so far; info["step"] names the piece.
+# report(fraction, info): called after a piece of work; fraction is of the whole, info["step"] its name.
 Report = Callable[[float, dict[str, Any]], None]
 
 
@@ -21,7 +23,8 @@ class Scene:
 
     images: (N,h,w,3) uint8 sRGB, top row first. masks: (N,h,w) bool, true on the object.
     cameras: N cameras with images of that size, in the frame the mesh is wanted in.
-    frames: (N,4) left, top, right, bottom in pixels of the part of each image that is photo; beyond it is padding.
+    frames: (N,4) left, top, right, bottom in pixels of the part of each image that is photo; beyond it is
+    padding.
     """
 
     images: NDArray[np.uint8]
@@ -31,7 +34,9 @@ class Scene:
 
     def select(self, indices: NDArray[Any]) -> Scene:
         """The scene with only the photos at `indices`."""
-        return Scene(self.images[indices], self.masks[indices], self.cameras.select(indices), self.frames[indices])
+        return Scene(
+            self.images[indices], self.masks[indices], self.cameras.select(indices), self.frames[indices]
+        )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""Method `surface`: visual hull, stereo within it, colours from the photos. Needs poses and masks; no training."""
+"""Method `surface`: visual hull, stereo within it, colours from the photos. Needs poses and masks; no
+training.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ _FLAT = (128, 128, 255)
 
 
 def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMesh:
-    """The object's surface and base colour, in the frame of the scene's cameras; ORM and normal map are constant.
+    """The object's surface and base colour, in the frame of the scene's cameras; ORM and normal map are
+    constant.
 
     Deterministic: it draws nothing, so `settings.seed` changes nothing.
     NumericError: "masks_empty", "masks_inconsistent", "surface_unseen", "profile_unknown".

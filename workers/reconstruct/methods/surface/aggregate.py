@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.geometry.kernels import kernel
+from workers.geometry.kernels import Real, kernel
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
 
 @kernel
-def aggregate(cost: Float, valid: Bool, small: float, large: float) -> Float:
+def aggregate(cost: Float, valid: Bool, small: Real, large: Real) -> Float:
     """Mean (h,w,D) over four directions of the path costs, equation 13 of the paper.
 
-    cost: (h,w,D). valid: (h,w), paths start anew behind a pixel that is not. small, large: the penalties P1 for a
-    change by one plane between neighbouring pixels and P2 for more.
+    cost: (h,w,D). valid: (h,w), paths start anew behind a pixel that is not. small, large: the penalties P1
+    for a change by one plane between neighbouring pixels and P2 for more.
     """
     height, width, planes = cost.shape
     total = np.zeros_like(cost)
@@ -41,7 +41,7 @@ def aggregate(cost: Float, valid: Bool, small: float, large: float) -> Float:
 
 
 @kernel
-def _step(cost: Float, valid: bool, small: float, large: float, last: Float, here: Float, total: Float) -> None:
+def _step(cost: Float, valid: bool, small: Real, large: Real, last: Float, here: Float, total: Float) -> None:
     """One pixel of a path: `here` (D,) from `last` (D,), a quarter of it added to `total` (D,)."""
     planes = len(cost)
     if not valid:
@@ -61,12 +61,13 @@ def _step(cost: Float, valid: bool, small: float, large: float, last: Float, her
 
 
 @kernel
-def decide(total: Float, valid: Bool, temperature: float, plane: Float, confidence: Float) -> None:
+def decide(total: Float, valid: Bool, temperature: Real, plane: Float, confidence: Float) -> None:
     """The best plane of each pixel, with fraction, and the confidence in it; -1 and 0 where not valid.
 
-    total: (h,w,D) costs. The fraction comes from the parabola through the best and its two neighbours. The confidence
-    is the share, within two planes of the best, of sum_k exp(-total_k / temperature): 1 for one sharp minimum, small
-    where many planes are as good (after the maximum likelihood measure of Hu and Mordohai 2012, section 3.1).
+    total: (h,w,D) costs. The fraction comes from the parabola through the best and its two neighbours. The
+    confidence is the share, within two planes of the best, of sum_k exp(-total_k / temperature): 1 for one
+    sharp minimum, small where many planes are as good (after the maximum likelihood measure of Hu and
+    Mordohai 2012, section 3.1).
     """
     height, width, planes = total.shape
     for y in range(height):

@@ -18,7 +18,8 @@ _PADDING = 4  # texels between charts
 
 @dataclass(frozen=True)
 class Atlas:
-    """source: (W,) the mesh's vertex each atlas vertex copies. faces: (F,3) of atlas vertices, in the mesh's order.
+    """source: (W,) the mesh's vertex each atlas vertex copies. faces: (F,3) of atlas vertices, in the mesh's
+    order.
     uv: (W,2) in [0,1], v up. size: pixels of the texture's sides."""
 
     source: Index
@@ -27,7 +28,8 @@ class Atlas:
     size: int
 
     def spread(self, attributes: Float) -> tuple[Float, NDArray[np.bool_]]:
-        """Vertex attributes (V,C) at the texels' centres (size,size,C), top row first, and which texels lie on a
+        """Vertex attributes (V,C) at the texels' centres (size,size,C), top row first, and which texels lie
+        on a
         chart."""
         flat = np.zeros((1, len(self.uv), 4), np.float32)
         flat[0, :, :2] = 2 * self.uv - 1
@@ -50,4 +52,6 @@ def unwrap(vertices: Float, faces: Index, size: int) -> Atlas:
     atlas.add_mesh(vertices, faces.astype(np.uint32))
     atlas.generate(charts, pack)
     source, atlas_faces, uv = atlas[0]
-    return Atlas(source.astype(np.int32), np.ascontiguousarray(atlas_faces, np.int32), uv.astype(np.float32), size)
+    return Atlas(
+        source.astype(np.int32), np.ascontiguousarray(atlas_faces, np.int32), uv.astype(np.float32), size
+    )

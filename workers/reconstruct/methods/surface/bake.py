@@ -10,7 +10,7 @@ from numba import prange
 from numpy.typing import NDArray
 
 from workers.geometry.cameras import Cameras
-from workers.geometry.kernels import kernel, parallel_kernel
+from workers.geometry.kernels import Real, kernel, parallel_kernel
 from workers.reconstruct.methods.model import Scene
 from workers.render.depth import depth_maps
 
@@ -27,7 +27,8 @@ _SPREAD = 18.0  # grey levels a view may be off the median before it loses half 
 
 @dataclass(frozen=True)
 class Photos:
-    """What baking looks things up in. images: (N,h,w,3) uint8 sRGB. depth: (N,h,w) of the surface, 0 beside it.
+    """What baking looks things up in. images: (N,h,w,3) uint8 sRGB. depth: (N,h,w) of the surface, 0 beside
+    it.
     trust: (N,h,w) in [0,1], 0 off the mask and next to edges. cameras: N, in the object's unit frame."""
 
     images: NDArray[np.uint8]
@@ -51,9 +52,10 @@ def prepare(scene: Scene, vertices: Float, faces: Index) -> Photos:
 def colours(points: Float, normals: Float, photos: Photos) -> tuple[Float, Float]:
     """sRGB colours (M,3) in [0,255] of surface points (M,3) with unit normals (M,3), and their weights (M,).
 
-    A view counts with trust * cos^3, cos between the normal and the direction to the camera, where the point is not
-    behind the depth map. The colour is the weighted mean after weighing each view down by its distance from the
-    weighted median in brightness (Geman and McClure's function): a highlight shows in few views, so it goes.
+    A view counts with trust * cos^3, cos between the normal and the direction to the camera, where the point
+    is not behind the depth map. The colour is the weighted mean after weighing each view down by its distance
+    from the weighted median in brightness (Geman and McClure's function): a highlight shows in few views, so
+    it goes.
     Weight 0: no view sees the point.
     """
     out = np.zeros((len(points), 3), np.float32)
@@ -107,11 +109,26 @@ def _see(
     cosine = (normal[0] * x + normal[1] * y + normal[2] * z) / np.sqrt(x * x + y * y + z * z)
     if cosine < np.float32(_LEAST_COSINE):
         return nothing
-    w = projection[2, 0] * point[0] + projection[2, 1] * point[1] + projection[2, 2] * point[2] + projection[2, 3]
+    w = (
+        projection[2, 0] * point[0]
+        + projection[2, 1] * point[1]
+        + projection[2, 2] * point[2]
+        + projection[2, 3]
+    )
     if w <= 0:
         return nothing
-    u = (projection[0, 0] * point[0] + projection[0, 1] * point[1] + projection[0, 2] * point[2] + projection[0, 3]) / w
-    v = (projection[1, 0] * point[0] + projection[1, 1] * point[1] + projection[1, 2] * point[2] + projection[1, 3]) / w
+    u = (
+        projection[0, 0] * point[0]
+        + projection[0, 1] * point[1]
+        + projection[0, 2] * point[2]
+        + projection[0, 3]
+    ) / w
+    v = (
+        projection[1, 0] * point[0]
+        + projection[1, 1] * point[1]
+        + projection[1, 2] * point[2]
+        + projection[1, 3]
+    ) / w
     column, row = int(np.floor(u)), int(np.floor(v))
     if column < 0 or row < 0 or column >= depth.shape[1] or row >= depth.shape[0]:
         return nothing
@@ -121,7 +138,7 @@ def _see(
 
 
 @kernel
-def _look_up(image: NDArray[np.uint8], u: float, v: float, sample: Float) -> None:
+def _look_up(image: NDArray[np.uint8], u: Real, v: Real, sample: Float) -> None:
     """Bilinear colour and brightness at pixel coordinates (centres at +0.5)."""
     height, width = image.shape[0], image.shape[1]
     x = min(max(u - np.float32(0.5), np.float32(0)), np.float32(width - 1.001))

@@ -8,20 +8,22 @@ from numba import prange
 from numpy.typing import NDArray
 
 from workers.geometry.cameras import Cameras
-from workers.geometry.kernels import parallel_kernel
+from workers.geometry.kernels import Real, parallel_kernel
 from workers.render.depth import depth_maps
 
 Float = NDArray[np.float32]
 Index = NDArray[np.int32]
 
 
-def agreement(depth: Float, confidence: Float, cameras: Cameras, neighbours: Index, tolerance: float) -> Float:
+def agreement(
+    depth: Float, confidence: Float, cameras: Cameras, neighbours: Index, tolerance: float
+) -> Float:
     """(N,h,w) share of `neighbours` (N,J), confidence-weighted, that put the same surface at a pixel's point.
 
-    depth: (N,h,w) along the axis, 0 where nothing; confidence: (N,h,w). A neighbour agrees where its own depth at the
-    point's projection is within `tolerance` of the point's; it has no say where the point projects beside its depths
-    or behind nearer ones. A reflection is matched at the depth of the mirrored scene, which moves from view to view:
-    distant neighbours do not confirm it.
+    depth: (N,h,w) along the axis, 0 where nothing; confidence: (N,h,w). A neighbour agrees where its own
+    depth at the point's projection is within `tolerance` of the point's; it has no say where the point
+    projects beside its depths or behind nearer ones. A reflection is matched at the depth of the mirrored
+    scene, which moves from view to view: distant neighbours do not confirm it.
     """
     square = np.tile(np.eye(4), (len(cameras), 1, 1))
     square[:, :3] = cameras.projection()
@@ -32,7 +34,9 @@ def agreement(depth: Float, confidence: Float, cameras: Cameras, neighbours: Ind
 
 
 @parallel_kernel
-def _agreement(depth: Float, confidence: Float, warp: Float, neighbours: Index, tolerance: float, share: Float) -> None:
+def _agreement(
+    depth: Float, confidence: Float, warp: Float, neighbours: Index, tolerance: Real, share: Float
+) -> None:
     views, height, width = depth.shape
     for item in prange(views * height):
         view, y = item // height, item % height
@@ -64,9 +68,9 @@ def _agreement(depth: Float, confidence: Float, warp: Float, neighbours: Index, 
 def rim_chords(vertices: Float, faces: Index, masks: NDArray[np.bool_], cameras: Cameras, rim: int) -> Float:
     """(N,h,w) length of each rim pixel's ray within the surface, front to back; 0 elsewhere.
 
-    vertices, faces: the hull's surface. A rim pixel is within `rim` pixels of its mask's border, on either side;
-    beside the surface the shortest chord next to it holds. The object touches every rim ray somewhere on its chord:
-    where that is short, the hull is the surface.
+    vertices, faces: the hull's surface. A rim pixel is within `rim` pixels of its mask's border, on either
+    side; beside the surface the shortest chord next to it holds. The object touches every rim ray somewhere
+    on its chord: where that is short, the hull is the surface.
     """
     front = depth_maps(vertices, faces, cameras)
     back = depth_maps(vertices, faces, cameras, farthest=True)

@@ -1,4 +1,6 @@
-"""Depth maps fused into one truncated signed distance (Curless and Levoy 1996), kept within the visual hull."""
+"""Depth maps fused into one truncated signed distance (Curless and Levoy 1996), kept within the visual
+hull.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from workers.geometry.cameras import Cameras
 from workers.geometry.grid import Grid
-from workers.geometry.kernels import parallel_kernel
+from workers.geometry.kernels import Real, parallel_kernel
 
 Float = NDArray[np.float32]
 
@@ -29,7 +31,8 @@ def fuse(
     truncation: float,
     blur: float = 0.8,
 ) -> Float:
-    """Signed distance (grid.shape), negative inside: the larger of the hull's and the blurred mean of the depths'.
+    """Signed distance (grid.shape), negative inside: the larger of the hull's and the blurred mean of the
+    depths'.
 
     chords: (N,h,w) of `rim_chords`: at the hull's surface, rims that touch it vote for keeping it.
     hull: (grid.shape). depth: (N,h,w) along the axis; confidence: (N,h,w), the weight
@@ -62,12 +65,12 @@ def fuse(
 def _fuse(
     hull: Float,
     origin: Float,
-    spacing: float,
+    spacing: Real,
     depth: Float,
     confidence: Float,
     chords: Float,
     projection: Float,
-    truncation: float,
+    truncation: Real,
     mean: Float,
     weight: Float,
     prior: Float,

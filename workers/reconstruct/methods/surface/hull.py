@@ -8,17 +8,19 @@ from numpy.typing import NDArray
 
 from workers.geometry.cameras import Cameras
 from workers.geometry.grid import Grid
-from workers.geometry.kernels import kernel, parallel_kernel
+from workers.geometry.kernels import Real, kernel, parallel_kernel
 
 Float = NDArray[np.float32]
 
 
 def hull_distance(distances: Float, cameras: Cameras, grid: Grid, dissent: int = 0) -> Float:
-    """Signed distance (grid.shape), negative inside, of the hull: max over views of the mask's distance at a sample.
+    """Signed distance (grid.shape), negative inside, of the hull: max over views of the mask's distance at a
+    sample.
 
     distances: (N,h,w) pixels, negative on the object, sampled bilinearly and turned to the frame's units by
-    depth / focal length. The magnitude is only good near the surface: two voxels outside, the first view to say so
-    decides, and far inside (from a grid four times coarser) likewise. A view that has a sample behind it says nothing.
+    depth / focal length. The magnitude is only good near the surface: two voxels outside, the first view to
+    say so decides, and far inside (from a grid four times coarser) likewise. A view that has a sample behind
+    it says nothing.
     dissent: 1 takes the second largest instead of the largest, so that no view carves alone; 0 or 1.
     """
     coarse_shape = tuple((n + 6) // 4 for n in grid.shape)
@@ -30,7 +32,9 @@ def hull_distance(distances: Float, cameras: Cameras, grid: Grid, dissent: int =
     return out
 
 
-def _arguments(distances: Float, cameras: Cameras, grid: Grid) -> tuple[Float, Float, Float, Float, np.float32]:
+def _arguments(
+    distances: Float, cameras: Cameras, grid: Grid
+) -> tuple[Float, Float, Float, Float, np.float32]:
     focal = cameras.intrinsics[:, :2].mean(1)
     return (
         distances,
@@ -42,7 +46,7 @@ def _arguments(distances: Float, cameras: Cameras, grid: Grid) -> tuple[Float, F
 
 
 @kernel
-def _sample(image: Float, x: float, y: float) -> float:
+def _sample(image: Float, x: Real, y: Real) -> Real:
     """Bilinear value of an image (h,w) at pixel coordinates (centres at +0.5), the border repeated."""
     height, width = image.shape
     x = min(max(x - np.float32(0.5), np.float32(0)), np.float32(width - 1.001))
@@ -51,12 +55,20 @@ def _sample(image: Float, x: float, y: float) -> float:
     s, t = x - j, y - i
     upper = image[i, j] * (1 - s) + image[i, j + 1] * s
     lower = image[i + 1, j] * (1 - s) + image[i + 1, j + 1] * s
-    return upper * (1 - t) + lower * t
+    value: Real = upper * (1 - t) + lower * t
+    return value
 
 
 @parallel_kernel
 def _carve(
-    distances: Float, projection: Float, focal: Float, origin: Float, spacing: float, dissent: int, coarse: Float, out: Float
+    distances: Float,
+    projection: Float,
+    focal: Float,
+    origin: Float,
+    spacing: Real,
+    dissent: int,
+    coarse: Float,
+    out: Float,
 ) -> None:
     refine = coarse.size > 1
     height, width = distances.shape[1], distances.shape[2]

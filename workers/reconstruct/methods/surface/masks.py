@@ -30,9 +30,9 @@ def signed_distances(masks: Bool, frames: NDArray[np.int64]) -> Float:
     pad = max(height, width) // 4
     distances = np.empty(masks.shape, np.float32)
     for i, (mask, (left, top, right, bottom)) in enumerate(zip(masks, frames, strict=True)):
-        margins = (top + pad, height - bottom + pad, left + pad, width - right + pad)
-        framed = mask[top:bottom, left:right].astype(np.uint8)
-        wide = cv2.copyMakeBorder(framed, *(int(m) for m in margins), cv2.BORDER_REPLICATE)
+        rows = np.clip(np.arange(-pad, height + pad), top, bottom - 1)
+        columns = np.clip(np.arange(-pad, width + pad), left, right - 1)
+        wide = mask[rows][:, columns].astype(np.uint8)
         outside = cv2.distanceTransform(1 - wide, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         inside = cv2.distanceTransform(wide, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         # The border runs between pixels, half a pixel from either centre; the blur takes off the staircase.
@@ -49,9 +49,9 @@ def dissenters(views: int) -> int:
 def mended(scene: Scene, half: NDArray[np.float64]) -> Scene:
     """The scene with parts put back that single masks miss: a shadow taken for background, a lost limb.
 
-    half: (3,) half sides of the object's box around 0. A part is put back in a view's mask where the hull that two
-    views have to agree to carve shows there, and is wider there than a rim; thin differences stay as they are, since
-    every view rightly carves some of those alone. Nothing is changed with few views.
+    half: (3,) half sides of the object's box around 0. A part is put back in a view's mask where the hull
+    that two views have to agree to carve shows there, and is wider there than a rim; thin differences stay as
+    they are, since every view rightly carves some of those alone. Nothing is changed with few views.
     """
     views = len(scene.masks)
     if dissenters(views) == 0:
@@ -69,6 +69,8 @@ def mended(scene: Scene, half: NDArray[np.float64]) -> Scene:
             continue
         width = _THICK * focal[i] / float(np.median(shown[i][shown[i] > 0]))  # pixels
         core = cv2.distanceTransform(disputed, cv2.DIST_L2, 5) > max(width / 2, 2)
-        reach = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, 5) < width if core.any() else core
+        reach = (
+            cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, 5) < width if core.any() else core
+        )
         masks[i] = mask | (reach & (disputed > 0))
     return replace(scene, masks=masks)

@@ -9,7 +9,8 @@ from workers.geometry.errors import NumericError
 
 @dataclass(frozen=True)
 class Profile:
-    """voxels: samples on the longest side of the grid. coarse, fine: pixels of the views' sides in the first, wide
+    """voxels: samples on the longest side of the grid. coarse, fine: pixels of the views' sides in the first,
+    wide
     sweep and in the narrow one. triangles: of the finished mesh. texture: pixels of its sides."""
 
     voxels: int

@@ -9,6 +9,7 @@ import fast_simplification
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.geometry.cameras import view_angles
 from workers.geometry.errors import NumericError
 from workers.geometry.grid import Grid, solid, zero_surface
 from workers.geometry.mesh import compacted, smoothed
@@ -18,7 +19,7 @@ from workers.reconstruct.methods.surface.fusion import fuse
 from workers.reconstruct.methods.surface.hull import hull_distance
 from workers.reconstruct.methods.surface.masks import signed_distances
 from workers.reconstruct.methods.surface.profiles import Profile
-from workers.reconstruct.methods.surface.silhouettes import cut_to_object, view_angles
+from workers.reconstruct.methods.surface.silhouettes import cut_to_object
 from workers.reconstruct.methods.surface.sweep import choose_neighbours, sweep
 from workers.render.depth import depth_maps
 
@@ -47,11 +48,15 @@ def surface(scene: Scene, half: NDArray[np.float64], profile: Profile, done: Don
     done("hull", 1)
     # A step of depth moves a match by two thirds of a pixel where neighbours are a quarter of a radian apart.
     step = 2.5 / profile.coarse
-    offsets = np.arange(-3 * step, _DEEPEST, step, np.float32)
-    field = _swept(scene, half, profile.coarse, hull, field, grid, offsets, 0.05, lambda part: done("sweep", part))
+    offsets = np.arange(-3 * step, _DEEPEST, step).astype(np.float32)
+    field = _swept(
+        scene, half, profile.coarse, hull, field, grid, offsets, 0.05, lambda part: done("sweep", part)
+    )
     step = 2 / profile.fine
     offsets = (np.arange(-7, 8) * step).astype(np.float32)
-    field = _swept(scene, half, profile.fine, hull, field, grid, offsets, 0.03, lambda part: done("refine", part))
+    field = _swept(
+        scene, half, profile.fine, hull, field, grid, offsets, 0.03, lambda part: done("refine", part)
+    )
     vertices, faces = zero_surface(field, grid)
     vertices = smoothed(vertices, faces, rounds=2)
     vertices, faces = simplified(vertices, faces, profile.triangles)
@@ -78,10 +83,13 @@ def _swept(
     truncation: float,
     done: Callable[[float], None],
 ) -> Float:
-    """The field after one sweep of views cut to size x size pixels around the surface of `field`, within `hull`."""
+    """The field after one sweep of views cut to size x size pixels around the surface of `field`, within
+    `hull`.
+    """
     cut = cut_to_object(scene, half, size)
     guide = depth_maps(*zero_surface(field, grid), cut.cameras)
-    grey = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in cut.images]).astype(np.float32) / 255
+    grey = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in cut.images])
+    grey = grey.astype(np.float32) / np.float32(255)
     count = len(cut.images)
     neighbours = choose_neighbours(view_angles(cut.cameras), min(_NEIGHBOURS, count - 1))
     keep = max(1, neighbours.shape[1] // 2)

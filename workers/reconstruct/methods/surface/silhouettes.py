@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.geometry.cameras import Cameras
 from workers.geometry.errors import NumericError
 from workers.geometry.grid import Grid
 from workers.reconstruct.methods.model import Scene
@@ -37,8 +36,8 @@ def usable(scene: Scene) -> Scene:
 def bounding_sphere(scene: Scene) -> tuple[Array, float]:
     """Centre (3,) and radius of a sphere around the object, generous, from its masks alone.
 
-    The centre is the point nearest to the rays through the masks' centroids (least squares, reweighted twice against
-    outliers). The radius is what the larger masks' pixels are away from it, at the centre's depth.
+    The centre is the point nearest to the rays through the masks' centroids (least squares, reweighted twice
+    against outliers). The radius is what the larger masks' pixels are away from it, at the centre's depth.
     """
     cameras = scene.cameras
     offsets = []
@@ -71,8 +70,8 @@ def bounding_sphere(scene: Scene) -> tuple[Array, float]:
 def object_box(scene: Scene) -> tuple[Array, Array]:
     """Opposite corners (3,), (3,) of a box tight around what the masks carve, in the scene's frame.
 
-    Two coarse carvings: one of the bounding sphere's box, one of what the first left, so that an object whose masks
-    are small or off-centre still ends with a full grid.
+    Two coarse carvings: one of the bounding sphere's box, one of what the first left, so that an object whose
+    masks are small or off-centre still ends with a full grid.
     NumericError: "masks_inconsistent" where the masks leave nothing.
     """
     centre, radius = bounding_sphere(scene)
@@ -91,7 +90,8 @@ def object_box(scene: Scene) -> tuple[Array, Array]:
 def to_unit_frame(scene: Scene) -> tuple[Scene, Array, Array]:
     """The scene in the object's own frame, whose box is centred on 0 with its longest side from -0.5 to 0.5.
 
-    Returns that scene, half the box's sides (3,) in its frame, and the similarity (4,4) from the given frame to it.
+    Returns that scene, half the box's sides (3,) in its frame, and the similarity (4,4) from the given frame
+    to it.
     """
     low, high = object_box(scene)
     scale = 1 / float(np.max(high - low))
@@ -103,11 +103,14 @@ def to_unit_frame(scene: Scene) -> tuple[Scene, Array, Array]:
 def cut_to_object(scene: Scene, half: Array, size: int) -> Scene:
     """The photos cut to the object and resized to size x size, never enlarged beyond a photo's own pixels.
 
-    half: (3,) half sides of the object's box around 0. Each view's window is the square around the box's corners, or
-    around the mask where that is smaller; beyond the photo's frame its border repeats, so a mask cut by it goes on.
+    half: (3,) half sides of the object's box around 0. Each view's window is the square around the box's
+    corners, or around the mask where that is smaller; beyond the photo's frame its border repeats, so a mask
+    cut by it goes on.
     """
     corners = np.stack(np.meshgrid(*[(-h, h) for h in half], indexing="ij"), axis=-1).reshape(-1, 3)
-    homogeneous = np.concatenate([corners, np.ones((8, 1))], axis=1) @ scene.cameras.projection().transpose(0, 2, 1)
+    homogeneous = np.concatenate([corners, np.ones((8, 1))], axis=1) @ scene.cameras.projection().transpose(
+        0, 2, 1
+    )
     pixels = homogeneous[:, :, :2] / np.maximum(homogeneous[:, :, 2:], 1e-6)  # N,8,2
     images = np.zeros((len(pixels), size, size, 3), np.uint8)
     masks = np.zeros((len(pixels), size, size), bool)
@@ -132,9 +135,3 @@ def _window(image: Image, frame: NDArray[np.int64], left: int, top: int, side: i
     rows = np.clip(np.arange(top, top + side), frame[1], frame[3] - 1)
     columns = np.clip(np.arange(left, left + side), frame[0], frame[2] - 1)
     return image[rows][:, columns]
-
-
-def view_angles(cameras: Cameras) -> Array:
-    """(N,N) angles in radians between the directions from the origin to the cameras."""
-    towards = cameras.centres / np.linalg.norm(cameras.centres, axis=1, keepdims=True)
-    return np.arccos(np.clip(towards @ towards.T, -1, 1))

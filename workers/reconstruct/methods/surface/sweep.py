@@ -1,7 +1,8 @@
 """Plane sweep guided by a surface: depth maps by normalised correlation of windows that follow the guide.
 
-Each pixel tries depths guide + offset; a window's pixels move together, so it slants as the guide does (the guided
-form of Collins 1996, with the zero-mean normalised correlation and best-K neighbours of Goesele et al. 2006).
+Each pixel tries depths guide + offset; a window's pixels move together, so it slants as the guide does (the
+guided form of Collins 1996, with the zero-mean normalised correlation and best-K neighbours of Goesele et al.
+2006).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from numba import prange
 from numpy.typing import NDArray
 
 from workers.geometry.cameras import Cameras
-from workers.geometry.kernels import kernel, parallel_kernel
+from workers.geometry.kernels import Real, kernel, parallel_kernel
 from workers.reconstruct.methods.surface.aggregate import aggregate, decide
 
 Float = NDArray[np.float32]
@@ -19,14 +20,18 @@ Index = NDArray[np.int32]
 Bool = NDArray[np.bool_]
 
 _LEAST_DEVIATION = 0.008  # of grey in a window, of 1: below, noise and JPEG blocks would correlate
-_SMALL, _LARGE = 0.04, 0.3  # penalties of a change of offset between neighbouring pixels; costs run from 0 to 1
+_SMALL, _LARGE = (
+    0.04,
+    0.3,
+)  # penalties of a change of offset between neighbouring pixels; costs run from 0 to 1
 _PRIOR = 0.03  # cost of the farthest offset over the guide itself
 _TEMPERATURE = 0.02  # of costs: how much worse a plane is before it stops being an alternative
 _NO_MATCH = 0.5  # correlation that means nothing
 
 
 def choose_neighbours(angles: NDArray[np.float64], count: int, best_angle: float = 0.26) -> Index:
-    """(N,count) views to compare each view with: those at nearly `best_angle` radians of it, out of angles (N,N).
+    """(N,count) views to compare each view with: those at nearly `best_angle` radians of it, out of angles
+    (N,N).
 
     Nearer views hardly move, farther ones look different: ordered by |log(angle / best_angle)|.
     """
@@ -50,8 +55,8 @@ def sweep(
 
     grey: (N,h,w) in [0,1]. guide: (N,h,w) depth along the axis, 0 where nothing. neighbours: (N,J).
     offsets: (D,) evenly spaced depths added to the guide, in the cameras' frame. keep: how many of the J best
-    correlations are averaged. The volume of costs is aggregated semi-globally, so that surface without texture follows
-    the surface around it, relative to the guide.
+    correlations are averaged. The volume of costs is aggregated semi-globally, so that surface without
+    texture follows the surface around it, relative to the guide.
     """
     square = np.tile(np.eye(4), (len(cameras), 1, 1))
     square[:, :3] = cameras.projection()  # N,4,4: world to (u w, v w, w, 1)
@@ -59,7 +64,19 @@ def sweep(
     depth = np.zeros((len(views), *grey.shape[1:]), np.float32)
     confidence = np.zeros(depth.shape, np.float32)
     centred = (grey - np.float32(0.5)) * masks
-    _sweep(centred, masks, guide, warp.astype(np.float32), neighbours, offsets, keep, views, radius, depth, confidence)
+    _sweep(
+        centred,
+        masks,
+        guide,
+        warp.astype(np.float32),
+        neighbours,
+        offsets,
+        keep,
+        views,
+        radius,
+        depth,
+        confidence,
+    )
     return depth, confidence
 
 
@@ -95,7 +112,10 @@ def _sweep(
                     continue
                 depth[item, top + y, left + x] = shown[y, x] + offsets[0] + plane[y, x] * step
                 match = 1 - cost[y, x, int(plane[y, x] + np.float32(0.5))]
-                trust = min(max((match - np.float32(_NO_MATCH)) / np.float32(1 - _NO_MATCH), np.float32(0)), np.float32(1))
+                trust = min(
+                    max((match - np.float32(_NO_MATCH)) / np.float32(1 - _NO_MATCH), np.float32(0)),
+                    np.float32(1),
+                )
                 confidence[item, top + y, left + x] *= trust
 
 
@@ -134,7 +154,9 @@ def _costs(
     for plane in range(len(offsets)):
         for j in range(len(neighbours)):
             other = neighbours[j]
-            _correlate(grey[other], masks[other], own, guide, warp[j], offsets[plane], left, top, radius, scores[j])
+            _correlate(
+                grey[other], masks[other], own, guide, warp[j], offsets[plane], left, top, radius, scores[j]
+            )
         prior = np.float32(_PRIOR) * abs(offsets[plane]) / reach
         for y in range(height):
             for x in range(width):
@@ -152,9 +174,11 @@ def _costs(
 
 @kernel
 def _warp_row(
-    grey: Float, mask: Bool, guide: Float, warp: Float, offset: float, left: int, v: float, out: Float
+    grey: Float, mask: Bool, guide: Float, warp: Float, offset: Real, left: int, v: Real, out: Float
 ) -> None:
-    """Grey of the other view for one row of pixels at depth guide + offset; out (2,width): value and 1, or zeros."""
+    """Grey of the other view for one row of pixels at depth guide + offset; out (2,width): value and 1, or
+    zeros.
+    """
     last_row, last_column = grey.shape[0] - 1, grey.shape[1] - 1
     for x in range(len(guide)):
         out[0, x] = 0
@@ -188,7 +212,7 @@ def _correlate(
     own: Float,
     guide: Float,
     warp: Float,
-    offset: float,
+    offset: Real,
     left: int,
     top: int,
     radius: int,
@@ -196,12 +220,14 @@ def _correlate(
 ) -> None:
     """Zero-mean normalised correlation (h,w) of `own` with the other view, in windows of 2 radius + 1 pixels.
 
-    Column sums over the window's rows slide down; row sums are then taken over them. Only pixels both views show
-    count; at least half the window must.
+    Column sums over the window's rows slide down; row sums are then taken over them. Only pixels both views
+    show count; at least half the window must.
     """
     height, width = guide.shape
     span = 2 * radius + 1
-    rows = np.zeros((span, 2, width), np.float32)  # the other view's value and validity, the window's rows in a ring
+    rows = np.zeros(
+        (span, 2, width), np.float32
+    )  # the other view's value and validity, the window's rows in a ring
     column = np.zeros((6, width + 2 * radius), np.float32)  # n, a, b, aa, bb, ab
     total = np.empty((6, width), np.float32)
     least = np.float32(_LEAST_DEVIATION * _LEAST_DEVIATION)
@@ -232,7 +258,7 @@ def _correlate(
 
 
 @kernel
-def _accumulate(column: Float, own: Float, row: Float, sign: float, radius: int) -> None:
+def _accumulate(column: Float, own: Float, row: Float, sign: Real, radius: int) -> None:
     """Add (sign 1) or take away (sign -1) one row's moments to the column sums."""
     for x in range(len(own)):
         b, valid = row[0, x], row[1, x] * sign

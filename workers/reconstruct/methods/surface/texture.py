@@ -1,4 +1,6 @@
-"""The base colour texture: every texel coloured from the photos, the unseen ones from the surface around them."""
+"""The base colour texture: every texel coloured from the photos, the unseen ones from the surface around
+them.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,9 @@ def base_colour(
 ) -> NDArray[np.uint8]:
     """Texture (size,size,3) uint8 sRGB, top row first, of the surface (V,3), (F,3) with unit normals (V,3).
 
-    Vertices are coloured first and the unseen ones filled harmonically over the surface; that is what texels no photo
-    shows get, and it blends in where photos show little. Texels off the charts repeat the nearest chart's.
+    Vertices are coloured first and the unseen ones filled harmonically over the surface; that is what texels
+    no photo shows get, and it blends in where photos show little. Texels off the charts repeat the nearest
+    chart's.
     NumericError: "surface_unseen" where no photo shows any vertex.
     """
     colour, weight = colours(vertices, normals, photos)
@@ -60,4 +63,5 @@ def padded(image: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.uin
     )
     colour = np.zeros((int(label.max()) + 1, 3), np.uint8)
     colour[label[known]] = image[known]
-    return colour[label]
+    filled: NDArray[np.uint8] = colour[label]
+    return filled

@@ -1,0 +1,1 @@
+"""A worker whose computation does what the test tells it to."""

@@ -1,0 +1,352 @@
+"""The seven steps: what the shell does when all goes well, and when it does not."""
+
+import asyncio
+import hashlib
+import io
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.embedded import Broker
+from broker.interface import Message
+from broker.topology import Topology
+from contracts.dataset import Manifest
+from contracts.envelope import Envelope, new_traceparent
+from contracts.errors import ObjectDamaged
+from contracts.events import CaptureFailed, DatasetUploaded, Event, JobProgress, PosesReady, UploadedFile
+from tests.fakes.worker import Obedient
+from workers.runtime import logs
+from workers.runtime.compute import Compute
+from workers.runtime.folder import FolderStore
+from workers.runtime.job import Job
+from workers.runtime.metrics import Metrics
+from workers.runtime.settings import Settings
+from workers.runtime.shell import Shell
+from workers.segment.worker import Segment
+
+TOPOLOGY = Topology(prefix="test", retry_delays=(0.05, 0.1))
+PATIENCE = 30.0
+
+
+@dataclass
+class Bench:
+    """A broker, a store, and as many shells on them as the test wants."""
+
+    folder: Path
+    broker: Broker
+    store: FolderStore
+    settings: Settings
+    metrics: Metrics
+
+    @property
+    def diary(self) -> Path:
+        return self.folder / "diary"
+
+    @property
+    def computed(self) -> int:
+        """How often the computation was begun."""
+        return len(self.diary.read_text().splitlines()) if self.diary.exists() else 0
+
+    async def upload(self, do: str, *, capture_id: str = "c1", **more: Any) -> DatasetUploaded:
+        orders = self.folder / "orders.json"
+        orders.write_text(json.dumps({"do": do, "diary": str(self.diary), **more}))
+        key = f"captures/default/{capture_id}/upload/orders.json"
+        await self.store.put(key, orders, "application/json")
+        digest = hashlib.sha256(orders.read_bytes()).hexdigest()
+        file = UploadedFile(key=key, bytes=orders.stat().st_size, sha256=digest)
+        return DatasetUploaded(capture_id=capture_id, files=(file,))
+
+    async def publish(self, event: Event, id: str = "event-1") -> None:
+        envelope = Envelope.wrap(event, id=id, source="test", traceparent=new_traceparent())
+        await self.broker.publish(Message(envelope.encode(), event.routing_key, id))
+
+    @asynccontextmanager
+    async def shell(self) -> AsyncIterator[asyncio.Event]:
+        """A running shell; setting the event yielded asks it to end."""
+        compute, stop = Compute(("tests.fakes.task",), 1), asyncio.Event()
+        shell = Shell(Obedient(), self.broker, self.store, compute, self.settings, self.metrics)
+        running = asyncio.create_task(shell.run(stop))
+        try:
+            yield stop
+            stop.set()
+            await asyncio.wait_for(running, PATIENCE)
+        finally:
+            running.cancel()
+            await compute.close()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():  # noqa: ASYNC110 - the condition is a file's or a list's state
+                await asyncio.sleep(0.02)
+
+    def outcomes(self, kind: type[Event]) -> list[Envelope]:
+        parsed = [Envelope.parse(message.body) for message in self.broker._log if message.id != "raw"]
+        return [envelope for envelope in parsed if isinstance(envelope.data, kind)]
+
+    async def dead(self) -> list[Message]:
+        queue = self.broker._queues[TOPOLOGY.dead_letter_queue("prepare")]
+        return [item.message for item in queue.ready]
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(f"phototwin_{name}", labels) or 0.0
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> Bench:
+    settings = Settings(
+        prefix="test", retry_delays=TOPOLOGY.retry_delays, work_dir=str(tmp_path), max_attempts=3
+    )
+    return Bench(tmp_path, Broker(TOPOLOGY), FolderStore(tmp_path / "store"), settings, Metrics())
+
+
+async def test_a_job_done_leaves_a_manifest_and_an_event(bench: Bench) -> None:
+    async with bench.shell():
+        await bench.publish(await bench.upload("work"))
+        await bench.until(lambda: bool(bench.outcomes(PosesReady)))
+    event = bench.outcomes(PosesReady)[0].data
+    assert isinstance(event, PosesReady)
+    body = await bench.store.get(event.dataset.key)
+    assert hashlib.sha256(body).hexdigest() == event.dataset.sha256
+    manifest = Manifest.model_validate_json(body)
+    assert manifest.content == event.dataset.content
+    artefact = manifest.artefact("result.txt")
+    content = await bench.store.get(artefact.key)
+    assert (content, len(content)) == (b"done", artefact.bytes)
+    assert hashlib.sha256(content).hexdigest() == artefact.sha256
+    assert manifest.metrics == {"answer": 42}
+    assert manifest.warnings == ("a warning",)
+    assert manifest.usage.peak_rss_mb > 1
+    assert manifest.producer.libraries["numpy"]
+    assert bench.count("job_duration_seconds_count", stage="prepare", outcome="done") == 1
+    assert bench.count("events_published_total", stage="prepare", event="poses.ready") == 1
+    assert bench.count("storage_bytes_total", stage="prepare", direction="put") == 4
+
+
+async def test_an_event_sent_twice_computes_once_and_announces_one_id(bench: Bench) -> None:
+    event = await bench.upload("work")
+    async with bench.shell():
+        await bench.publish(event)
+        await bench.publish(event, id="event-2")
+        await bench.until(lambda: len(bench.outcomes(PosesReady)) == 2)
+    assert bench.computed == 1
+    first, second = bench.outcomes(PosesReady)
+    assert first.id == second.id
+    assert first.data == second.data
+    assert bench.count("job_duration_seconds_count", stage="prepare", outcome="adopted") == 1
+
+
+async def test_two_workers_at_once_agree_on_one_result(bench: Bench) -> None:
+    event = await bench.upload("work", seconds=1.0)
+    async with bench.shell(), bench.shell():
+        await bench.publish(event)
+        await bench.publish(event, id="event-2")
+        await bench.until(lambda: len(bench.outcomes(PosesReady)) == 2)
+    first, second = bench.outcomes(PosesReady)
+    assert first.data == second.data
+    assert first.id == second.id
+
+
+async def test_another_generation_computes_again_under_another_id(bench: Bench) -> None:
+    event = await bench.upload("work")
+    async with bench.shell():
+        await bench.publish(event)
+        await bench.publish(event.model_copy(update={"generation": 1}), id="event-2")
+        await bench.until(lambda: len(bench.outcomes(PosesReady)) == 2)
+    assert bench.computed == 2
+    assert len({envelope.id for envelope in bench.outcomes(PosesReady)}) == 2
+
+
+async def test_a_bad_capture_fails_with_a_sentence_and_is_settled(bench: Bench) -> None:
+    async with bench.shell():
+        await bench.publish(await bench.upload("reject"))
+        await bench.until(lambda: bool(bench.outcomes(CaptureFailed)))
+    failed = bench.outcomes(CaptureFailed)[0].data
+    assert isinstance(failed, CaptureFailed)
+    assert failed.error.code == "too_few_images"
+    assert failed.error.params == {"found": 2, "needed": 6}
+    assert "2 photos" in failed.error.sentence
+    assert bench.computed == 1
+    assert not await bench.dead()
+    assert not bench.outcomes(PosesReady)
+
+
+async def test_a_bug_is_retried_then_buried_and_the_capture_told(bench: Bench) -> None:
+    async with bench.shell():
+        await bench.publish(await bench.upload("break"))
+        await bench.until(lambda: bool(bench.outcomes(CaptureFailed)))
+        await bench.until(lambda: bench.count("events_dead_lettered_total", **LABELS) == 1)
+    assert bench.computed == 3
+    (dead,) = await bench.dead()
+    assert dead.headers["phototwin-error-code"] == "compute_failed"
+    assert dead.headers["phototwin-attempts"] == 3
+    assert "nobody foresaw this" in str(dead.headers["phototwin-error-message"])
+    assert "ZeroDivisionError" in str(dead.headers["phototwin-stack"])
+    assert bench.count("events_retried_total", **LABELS) == 2
+
+
+LABELS = {"stage": "prepare", "code": "compute_failed"}
+
+
+async def test_a_dead_child_is_replaced_and_the_job_done(bench: Bench) -> None:
+    async with bench.shell():
+        await bench.publish(await bench.upload("die once"))
+        await bench.until(lambda: bool(bench.outcomes(PosesReady)))
+    assert bench.computed == 2
+    assert bench.count("events_retried_total", stage="prepare", code="compute_died") == 1
+
+
+async def test_a_job_over_its_time_limit_is_killed_and_buried(bench: Bench) -> None:
+    bench.settings = bench.settings.model_copy(update={"time_limit": 2.0})
+    async with bench.shell():
+        await bench.publish(await bench.upload("work", seconds=600))
+        await bench.until(lambda: bool(bench.outcomes(CaptureFailed)))
+        await bench.publish(await bench.upload("work", capture_id="c2"), id="event-2")
+        await bench.until(lambda: bool(bench.outcomes(PosesReady)))  # a new child has taken over
+    assert (await bench.dead())[0].headers["phototwin-error-code"] == "time_limit_exceeded"
+
+
+async def test_a_worker_asked_to_end_gives_its_job_back_unspent(bench: Bench) -> None:
+    async with bench.shell() as stop:
+        await bench.publish(await bench.upload("work", seconds=3))
+        await bench.until(lambda: bench.computed == 1)
+        stop.set()
+    assert not bench.outcomes(PosesReady)
+    assert await bench.broker.depth(TOPOLOGY.queue("prepare")) == 1
+    async with bench.shell():
+        await bench.until(lambda: bool(bench.outcomes(PosesReady)))
+    assert bench.computed == 2
+    assert not await bench.dead()
+
+
+async def test_a_cancelled_capture_publishes_nothing(bench: Bench) -> None:
+    event = await bench.upload("work")
+    await bench.store.put_if_absent("captures/default/c1/cancelled.json", b"{}", "application/json")
+    async with bench.shell():
+        await bench.publish(event)
+        await bench.until(
+            lambda: bench.count("job_duration_seconds_count", stage="prepare", outcome="cancelled") == 1
+        )
+    assert bench.computed == 0
+    assert len(bench.broker._log) == 1  # the upload's own event
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"sha256": "0" * 64}, "upload_changed"),
+        ({"bytes": 7}, "upload_changed"),
+        ({"sha256": None, "etag": "nonsense"}, "upload_changed"),
+        ({"key": "captures/default/c1/upload/missing.json"}, "upload_missing"),
+        ({"key": "captures/default/c1/upload/missing.json", "sha256": None}, "upload_missing"),
+    ],
+)
+async def test_an_upload_that_is_not_what_was_announced(
+    bench: Bench, change: dict[str, Any], code: str
+) -> None:
+    event = await bench.upload("work")
+    file = event.files[0].model_copy(update=change)
+    async with bench.shell():
+        await bench.publish(event.model_copy(update={"files": (file,)}))
+        await bench.until(lambda: bool(bench.outcomes(CaptureFailed)))
+    failed = bench.outcomes(CaptureFailed)[0].data
+    assert isinstance(failed, CaptureFailed)
+    assert failed.error.code == code
+    assert bench.computed == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"[]", b"{}", b'{"type": "phototwin.poses.ready.v1"}'])
+async def test_what_cannot_be_read_is_buried_at_once(bench: Bench, body: bytes) -> None:
+    async with bench.shell():
+        await bench.broker.publish(Message(body, "dataset.uploaded", "raw"))
+        await bench.until(
+            lambda: bench.count("job_duration_seconds_count", stage="prepare", outcome="dead_lettered") == 1
+        )
+    (dead,) = await bench.dead()
+    assert dead.body == body
+    assert str(dead.headers["phototwin-error-code"]).startswith("event_")
+
+
+async def test_the_sender_of_a_broken_event_is_told(bench: Bench) -> None:
+    event = await bench.upload("work")
+    envelope = Envelope.wrap(event, id="raw", source="test", traceparent=new_traceparent())
+    document = json.loads(envelope.encode())
+    document["data"]["files"][0]["bytes"] = "many"
+    async with bench.shell():
+        await bench.broker.publish(Message(json.dumps(document).encode(), "dataset.uploaded", "raw"))
+        await bench.until(lambda: bool(bench.outcomes(CaptureFailed)))
+        await bench.until(lambda: bench.count("events_dead_lettered_total", **INVALID) == 1)
+    failed = bench.outcomes(CaptureFailed)[0].data
+    assert isinstance(failed, CaptureFailed)
+    assert failed.capture_id == "c1"
+    assert failed.error.params["field"] == "data.files.0.bytes"
+
+
+INVALID = {"stage": "prepare", "code": "event_invalid"}
+
+
+async def test_an_artefact_altered_in_the_store_is_noticed(bench: Bench) -> None:
+    async with bench.shell():
+        await bench.publish(await bench.upload("work"))
+        await bench.until(lambda: bool(bench.outcomes(PosesReady)))
+    event = bench.outcomes(PosesReady)[0].data
+    assert isinstance(event, PosesReady)
+    manifest = Manifest.model_validate_json(await bench.store.get(event.dataset.key))
+    (bench.store.root / manifest.artefacts[0].key).write_bytes(b"evil")
+    job = await Job.of(Segment(), event, bench.store)
+    with pytest.raises(ObjectDamaged, match="not what its manifest says"):
+        await job.fetch(bench.folder / "in", 1000, lambda _: None)
+
+
+async def test_the_child_sees_no_secrets(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOTOTWIN_S3_SECRET_KEY", "hush")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+    async with bench.shell():
+        await bench.publish(await bench.upload("tell"))
+        await bench.until(lambda: bool(bench.outcomes(PosesReady)))
+    event = bench.outcomes(PosesReady)[0].data
+    assert isinstance(event, PosesReady)
+    manifest = Manifest.model_validate_json(await bench.store.get(event.dataset.key))
+    assert "hush" not in manifest.metrics["environment"].values()
+    assert manifest.metrics["environment"]["NUMBA_NUM_THREADS"] == "1"
+
+
+async def test_progress_is_published_on_the_way(bench: Bench) -> None:
+    async with bench.broker.progress() as messages, bench.shell():
+        await bench.publish(await bench.upload("work"))
+        async with asyncio.timeout(PATIENCE):
+            progress = Envelope.parse((await anext(messages)).body).data
+    assert isinstance(progress, JobProgress)
+    assert (progress.stage, progress.fraction, progress.step) == ("prepare", 0.5, "obeying")
+
+
+async def test_every_log_line_says_whose_job_it_is(bench: Bench) -> None:
+    lines = io.StringIO()
+    logs.configure("INFO", lines)
+    async with bench.shell():
+        await bench.publish(await bench.upload("work"))
+        await bench.until(lambda: "job finished" in lines.getvalue())
+    line = json.loads(lines.getvalue().splitlines()[-1])
+    trace = bench.outcomes(PosesReady)[0].traceparent.split("-")[1]
+    assert line["capture_id"] == "c1"
+    assert line["event_id"] == "event-1"
+    assert line["trace_id"] == trace
+    assert len(line["job_key"]) == 64
+
+
+async def test_no_label_holds_a_capture_id(bench: Bench) -> None:
+    async with bench.shell():
+        await bench.publish(await bench.upload("work", capture_id="very-particular-capture"))
+        await bench.until(lambda: bool(bench.outcomes(PosesReady)))
+    labels = {
+        value
+        for family in bench.metrics.registry.collect()
+        for sample in family.samples
+        for value in sample.labels.values()
+    }
+    assert "prepare" in labels
+    assert not [value for value in labels if "particular" in value]
