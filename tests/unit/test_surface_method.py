@@ -51,7 +51,7 @@ def _pattern(points: Float) -> Float:
 
 
 def _scene(shape: Callable[[Float], Float], count: int = 24, size: int = 160, offset: float = 0.0) -> Scene:
-    """A star-shaped object r = shape(direction), textured by `_pattern`, its middle `offset` off the origin."""
+    """A star-shaped object r = shape(direction), textured by `_pattern`, its middle off the origin."""
     directions, faces = icosphere(6)
     centre = np.full(3, offset)
     vertices = (directions * shape(directions)[:, None] + centre).astype(np.float32)

@@ -1,0 +1,189 @@
+"""Workers as an SRE runs them: separate processes, on a real RabbitMQ and a real S3."""
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TypeVar
+
+from pydantic import SecretStr
+
+from broker.rabbitmq import Broker
+from contracts.dataset import Manifest
+from contracts.envelope import Envelope
+from contracts.events import CaptureFailed, Event, Stage
+from contracts.fields import ManifestRef
+from tests.servers.ceph import ObjectStore as S3Server
+from tests.servers.keeper import free_ports
+from tests.servers.rabbitmq import Broker as RabbitServer
+from workers.runtime import s3
+from workers.runtime.s3 import S3Store
+from workers.runtime.settings import Settings
+
+E = TypeVar("E", bound=Event)
+STAGES: tuple[Stage, ...] = ("prepare", "segment", "reconstruct", "package")
+
+
+@dataclass
+class Service:
+    """One `phototwin worker` process."""
+
+    stage: Stage
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Sum of the samples of that name whose labels include these."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as response:
+            lines = response.read().decode().splitlines()
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        return sum(
+            float(line.rsplit(" ", 1)[1])
+            for line in lines
+            if line.startswith(f"phototwin_{name}{{") and all(label in line for label in wanted)
+        )
+
+    def healthy(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(timeout=30)
+
+
+@dataclass
+class Fleet:
+    """An installation of its own on shared servers, by the prefix of its queues and a fresh capture."""
+
+    settings: Settings
+    folder: Path
+    broker: Broker
+    store: S3Store
+    environment: dict[str, str]
+    services: list[Service] = field(default_factory=list)
+    logs: list[IO[bytes]] = field(default_factory=list)
+
+    async def start(self, *stages: Stage) -> list[Service]:
+        """Start one worker process for each stage named and wait until all are healthy."""
+        started = [self._spawn(stage) for stage in stages]
+        async with asyncio.timeout(60):
+            while not all([await asyncio.to_thread(service.healthy) for service in started]):
+                for service in started:
+                    assert service.process.poll() is None, service.log.read_text()
+                await asyncio.sleep(0.2)
+        return started
+
+    def _spawn(self, stage: Stage) -> Service:
+        (port,) = free_ports(1)
+        log = self.folder / f"{stage}-{port}.log"
+        self.logs.append(log.open("wb"))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "workers.cli", "worker", stage],
+            env=self.environment | {"PHOTOTWIN_HTTP_PORT": str(port)},
+            stderr=self.logs[-1],
+        )
+        service = Service(stage, process, port, log)
+        self.services.append(service)
+        return service
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A `phototwin` command in the fleet's environment."""
+        return subprocess.run(
+            [sys.executable, "-m", "workers.cli", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    async def outcome(
+        self, kind: type[E], capture_id: str, *, count: int = 1, patience: float = 150
+    ) -> list[E]:
+        """The first `count` events of a kind for a capture, from the stream of outcomes.
+
+        Fails where the capture failed instead.
+        """
+        return [e.data for e in await self.envelopes(kind, capture_id, count=count, patience=patience)]  # type: ignore[misc]
+
+    async def envelopes(
+        self, kind: type[Event], capture_id: str, *, count: int = 1, patience: float = 150
+    ) -> list[Envelope]:
+        found: list[Envelope] = []
+        async with asyncio.timeout(patience), self.broker.outcomes() as outcomes:
+            async for _, message in outcomes:
+                envelope = Envelope.parse(message.body)
+                if envelope.data.capture_id != capture_id:
+                    continue
+                if isinstance(envelope.data, kind):
+                    found.append(envelope)
+                elif isinstance(envelope.data, CaptureFailed):
+                    raise AssertionError(f"the capture failed: {envelope.data.error.message}")
+                if len(found) == count:
+                    return found
+        raise AssertionError("the stream of outcomes ended")
+
+    async def manifest(self, ref: ManifestRef) -> Manifest:
+        """A manifest and with it all of its artefacts, every byte checked against its digest."""
+        body = await self.store.get(ref.key)
+        assert hashlib.sha256(body).hexdigest() == ref.sha256
+        manifest = Manifest.model_validate_json(body)
+        assert manifest.content == ref.content
+        for artefact in manifest.artefacts:
+            content = await self.store.get(artefact.key)
+            assert len(content) == artefact.bytes
+            assert hashlib.sha256(content).hexdigest() == artefact.sha256
+        return manifest
+
+
+@asynccontextmanager
+async def fleet(rabbit: RabbitServer, server: S3Server, folder: Path) -> AsyncIterator[Fleet]:
+    settings = Settings(
+        amqp_url=SecretStr(rabbit.url),
+        prefix=f"fleet-{uuid.uuid4().hex[:8]}",
+        retry_delays=(0.5, 2.0),
+        s3_endpoint_url=server.endpoint_url,
+        s3_bucket=server.bucket,
+        s3_access_key=server.key,
+        s3_secret_key=SecretStr(server.secret),
+        http_host="127.0.0.1",
+    )
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PHOTOTWIN_")},
+        "PHOTOTWIN_AMQP_URL": rabbit.url,
+        "PHOTOTWIN_PREFIX": settings.prefix,
+        "PHOTOTWIN_RETRY_DELAYS": json.dumps(settings.retry_delays),
+        "PHOTOTWIN_S3_ENDPOINT_URL": server.endpoint_url,
+        "PHOTOTWIN_S3_BUCKET": server.bucket,
+        "PHOTOTWIN_S3_ACCESS_KEY": server.key,
+        "PHOTOTWIN_S3_SECRET_KEY": server.secret,
+        "PHOTOTWIN_HTTP_HOST": "127.0.0.1",
+        "PHOTOTWIN_THREADS": "2",
+    }
+    broker = await Broker.connect(rabbit.url, settings.topology, name="test")
+    async with s3.connect(settings) as store:
+        made = Fleet(settings, folder, broker, store, environment)
+        try:
+            applied = made.command("topology", "apply")
+            assert applied.returncode == 0, applied.stderr
+            yield made
+        finally:
+            for service in made.services:
+                service.process.kill()
+                service.process.wait()
+            for log in made.logs:
+                log.close()
+            await broker.close()
