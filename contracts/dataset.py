@@ -137,10 +137,12 @@ Matrix4 = tuple[Row4, Row4, Row4, Row4]
 
 class ImageCamera(Contract):
     """One image of the dataset. Pixels, pixel centres at +0.5; `c2w` OpenGL (x right, y up, looking
-    down -z) in the capture's own world; `crop` [x, y, width, height] in pixels of the source."""
+    down -z) in the capture's own world; `crop` [x, y, width, height] in pixels of the source, which it
+    may leave: what lies outside is padding."""
 
     image: RelativePath
     source: RelativePath
+    source_size: tuple[int, int]
     crop: Row4
     fx: Annotated[float, Field(gt=0)]
     fy: Annotated[float, Field(gt=0)]

@@ -73,8 +73,12 @@ def run(
     )
     console = Console(stderr=as_json)
     logs.configure("ERROR")
-    with Bars(console, until) as show:
-        result = _do(local.run(capture, out, options, show, until), as_json)
+
+    async def watched() -> dict[str, Any]:
+        with Bars(console, until) as show:
+            return await local.run(capture, out, options, show, until)
+
+    result = _do(watched(), as_json)
     if as_json:
         print(json.dumps(result))
         return

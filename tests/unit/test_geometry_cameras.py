@@ -62,7 +62,7 @@ def test_scaling_an_image_scales_its_pixels() -> None:
 def test_cameras_json_comes_back(tmp_path: Path) -> None:
     cameras, world = _cameras(), {"up": None, "scale": 0.5, "to_normalised": np.eye(4)}
     path = tmp_path / "cameras.json"
-    write_cameras(path, cameras, ["1.jpg", "2.jpg"], [[-4, 0, 64, 60], [0, 0, 64, 60]], world, [[56, 60]] * 2)
+    write_cameras(path, cameras, ["1.jpg", "2.jpg"], [[56, 60]] * 2, [[-4, 0, 64, 60], [0, 0, 64, 60]], world)
     found, entry = read_cameras(path)
     assert found.names == cameras.names
     assert np.array_equal(found.c2w, cameras.c2w)

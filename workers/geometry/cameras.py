@@ -153,15 +153,12 @@ def read_cameras(path: Path) -> tuple[Cameras, dict[str, Any]]:
 
 def photo_frames(path: Path) -> NDArray[np.int64]:
     """(N,4) left, top, right, bottom in pixels of the part of each image in cameras.json that its photo
-    covers.
-
-    The crop of a photo may reach beyond it, and is then padded; without "source_size" only on the left and on
-    top is that known.
+    covers: a crop may leave its photo, and is then padded.
     """
     frames = []
     for image in json.loads(path.read_text())["images"]:
         x, y, width, height = image["crop"]
-        right, bottom = image.get("source_size", (x + width, y + height))
+        right, bottom = image["source_size"]
         scale = np.array([image["w"] / width, image["h"] / height] * 2)
         frame = (
             np.array([max(0, x), max(0, y), min(x + width, right), min(y + height, bottom)]) - [x, y, x, y]
@@ -174,38 +171,36 @@ def write_cameras(
     path: Path,
     cameras: Cameras,
     sources: Sequence[str],
+    source_sizes: ArrayLike,
     crops: ArrayLike,
     world: dict[str, Any],
-    source_sizes: ArrayLike | None = None,
 ) -> None:
     """Write cameras.json, which `read_cameras` reads.
 
-    sources: N names of the photos the images were cut from. crops: (N,4) x, y, width, height in their pixels.
+    sources: N names of the photos the images were cut from. source_sizes: (N,2) their width and height in
+    pixels. crops: (N,4) x, y, width, height in those pixels; a crop may leave its photo, and is then padded.
     world: {"up": [x,y,z] or None, "scale": metres per unit or None, "to_normalised": 4x4}.
-    source_sizes: (N,2) width and height of the photos, written as "source_size" where given: it tells which
-    part of an image whose crop leaves the photo is padding.
     """
     images: list[dict[str, Any]] = [
         {
             "image": name,
             "source": source,
+            "source_size": size,
             "crop": crop,
             **dict(zip(("fx", "fy", "cx", "cy"), intrinsics, strict=True)),
             "w": cameras.width,
             "h": cameras.height,
             "c2w": c2w,
         }
-        for name, source, crop, intrinsics, c2w in zip(
+        for name, source, size, crop, intrinsics, c2w in zip(
             cameras.names,
             sources,
+            np.asarray(source_sizes).tolist(),
             np.asarray(crops).tolist(),
             cameras.intrinsics.tolist(),
             cameras.c2w.tolist(),
             strict=True,
         )
     ]
-    if source_sizes is not None:
-        for image, size in zip(images, np.asarray(source_sizes).tolist(), strict=True):
-            image["source_size"] = size
     world = {**world, "to_normalised": np.asarray(world["to_normalised"]).tolist()}
     path.write_text(json.dumps({"images": images, "world": world}, indent=1))

@@ -43,6 +43,8 @@ class Prepared:
     crop: tuple[float, float, float, float]
     c2w: NDArray[np.float64]
     box: tuple[int, int, int, int] | None
+    photo: tuple[int, int]
+    """Width and height of the photo, upright, in the pixels that the crop is in."""
 
 
 def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -122,6 +124,7 @@ def _prepare(shot: Shot, stem: str, outputs: Path, use_masks: bool) -> Prepared:
         crop=crop,
         c2w=camera.c2w,
         box=None if alpha is None else _bounding_box(alpha, shot.name),
+        photo=picture.size,
     )
 
 
@@ -166,5 +169,11 @@ def _write_cameras(outputs: Path, prepared: list[Prepared], masked: bool) -> Non
     np.save(outputs / "poses_bounds.npy", to_llff(cameras, near, far))
     # Neither layout says which way is up or how long a unit is.
     world = {"up": None, "scale": None, "to_normalised": to_normalised(centre, radius)}
-    sources = [image.shot.name for image in prepared]
-    write_cameras(outputs / "cameras.json", cameras, sources, [image.crop for image in prepared], world)
+    write_cameras(
+        outputs / "cameras.json",
+        cameras,
+        sources=[image.shot.name for image in prepared],
+        source_sizes=[image.photo for image in prepared],
+        crops=[image.crop for image in prepared],
+        world=world,
+    )

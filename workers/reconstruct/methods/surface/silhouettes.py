@@ -104,13 +104,11 @@ def cut_to_object(scene: Scene, half: Array, size: int) -> Scene:
     """The photos cut to the object and resized to size x size, never enlarged beyond a photo's own pixels.
 
     half: (3,) half sides of the object's box around 0. Each view's window is the square around the box's
-    corners, or around the mask where that is smaller; beyond the photo's frame its border repeats, so a mask
-    cut by it goes on.
+    corners; beyond the photo's frame its border repeats, so a mask cut by it goes on.
     """
     corners = np.stack(np.meshgrid(*[(-h, h) for h in half], indexing="ij"), axis=-1).reshape(-1, 3)
-    homogeneous = np.concatenate([corners, np.ones((8, 1))], axis=1) @ scene.cameras.projection().transpose(
-        0, 2, 1
-    )
+    corners = np.concatenate([corners, np.ones((8, 1))], axis=1)
+    homogeneous = corners @ scene.cameras.projection().transpose(0, 2, 1)  # N,8,3
     pixels = homogeneous[:, :, :2] / np.maximum(homogeneous[:, :, 2:], 1e-6)  # N,8,2
     images = np.zeros((len(pixels), size, size, 3), np.uint8)
     masks = np.zeros((len(pixels), size, size), bool)

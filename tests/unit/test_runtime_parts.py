@@ -1,0 +1,149 @@
+"""Settings, health page, embedded details, the command's manners."""
+
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from asyncio import to_thread
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests import captures
+from tests.captures import Rig
+from workers.cli import app
+from workers.runtime import http
+from workers.runtime.metrics import Metrics
+from workers.runtime.settings import SettingsError, from_environment
+
+runner = CliRunner()
+
+
+def test_settings_come_from_the_environment_and_from_secret_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "phototwin_s3_secret_key").write_text("from a file\n")
+    monkeypatch.setenv("PHOTOTWIN_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv("PHOTOTWIN_S3_BUCKET", "twins")
+    settings = from_environment()
+    assert settings.s3_bucket == "twins"
+    assert settings.s3_secret_key
+    assert settings.s3_secret_key.get_secret_value().strip() == "from a file"
+    assert "from a file" not in repr(settings)
+
+
+@pytest.mark.parametrize(("name", "value"), [("TIME_LIMIT", "-1"), ("HTTP_PORT", "many")])
+def test_a_bad_setting_is_named(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"PHOTOTWIN_{name}", value)
+    with pytest.raises(SettingsError, match=f"PHOTOTWIN_{name}"):
+        from_environment()
+
+
+async def test_metrics_and_health_are_served() -> None:
+    def get(path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    metrics, fault = Metrics(), None
+    metrics.consumed.labels("prepare").inc()
+    async with http.serve("127.0.0.1", 0, metrics.registry, lambda: fault) as port:
+        assert await to_thread(get, "/healthz") == (200, "ok")
+        fault = "the broker is away"
+        assert await to_thread(get, "/healthz") == (503, "the broker is away")
+        status, body = await to_thread(get, "/metrics")
+    assert status == 200
+    assert 'phototwin_events_consumed_total{stage="prepare"} 1.0' in body
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["run", "worker", "publish", "simulate", "topology apply", "topology show"],
+)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    result = runner.invoke(app, [*command.split(), "--help"])
+    assert result.exit_code == 0
+    assert "Example:" in result.output
+
+
+def test_topology_show_needs_no_broker() -> None:
+    result = runner.invoke(app, ["topology", "show", "--json"])
+    shown = json.loads(result.output)
+    queues = {queue["name"]: queue["arguments"] for queue in shown["queues"]}
+    assert queues["phototwin.prepare"]["x-queue-type"] == "quorum"
+    assert queues["phototwin.prepare"]["x-delivery-limit"] == 5
+    assert queues["phototwin.outcomes"]["x-queue-type"] == "stream"
+
+
+def phototwin(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "workers.cli", *arguments], capture_output=True, text=True, timeout=120
+    )
+
+
+def test_run_stops_at_the_stage_asked_for(tmp_path: Path) -> None:
+    capture = captures.write(tmp_path / "capture", Rig(), masks="alpha")
+    ran = phototwin("run", str(capture), "--out", str(tmp_path / "out"), "--until", "segment", "--json")
+    assert ran.returncode == 0, ran.stderr
+    result = json.loads(ran.stdout)
+    assert list(result["stages"]) == ["prepare", "segment"]
+    assert {"wall_seconds", "cpu_seconds", "peak_rss_mb", "metrics"} <= set(result["stages"]["prepare"])
+    assert result == json.loads((tmp_path / "out" / "result.json").read_text())
+    images = sorted(path.name for path in (tmp_path / "out" / "dataset" / "images").iterdir())
+    masks = sorted(path.name for path in (tmp_path / "out" / "masks").iterdir())
+    assert images == masks == [f"photo_{i:02d}.png" for i in range(8)]
+    assert (tmp_path / "out" / "dataset" / "poses_bounds.npy").exists()
+
+
+def test_run_of_one_transforms_file_takes_only_its_frames(tmp_path: Path) -> None:
+    capture = captures.write(tmp_path / "capture", Rig())
+    document = json.loads((capture / "transforms.json").read_text())
+    document["frames"] = document["frames"][:6]
+    (capture / "transforms_train.json").write_text(json.dumps(document))
+    part = str(capture / "transforms_train.json")
+    ran = phototwin("run", part, "--out", str(tmp_path / "out"), "--until", "prepare")
+    assert ran.returncode == 0, ran.stderr
+    assert len(list((tmp_path / "out" / "dataset" / "images").iterdir())) == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--ignore-masks"], "masks_missing"),
+        (["--ignore-poses"], "poses_missing"),
+    ],
+)
+def test_a_failing_run_says_one_sentence(arguments: list[str], said: str, tmp_path: Path) -> None:
+    capture = captures.write(tmp_path / "capture", Rig())
+    ran = phototwin("run", str(capture), "--out", str(tmp_path / "out"), *arguments, "--json")
+    assert ran.returncode == 1
+    assert json.loads(ran.stdout)["error"]["code"] == said
+    last = ran.stderr.strip().splitlines()[-1]
+    assert last.startswith("phototwin: ")
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("what", ["nothing-here", "an-empty-folder"])
+def test_a_path_that_is_no_capture_is_named(what: str, tmp_path: Path) -> None:
+    (tmp_path / "an-empty-folder").mkdir()
+    ran = phototwin("run", str(tmp_path / what), "--out", str(tmp_path / "out"))
+    assert ran.returncode == 1
+    assert what in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_stage_runs_on_folders(tmp_path: Path) -> None:
+    captures.write(tmp_path / "in" / "upload", Rig())
+    ran = subprocess.run(
+        [sys.executable, "-m", "workers.prepare", "--in", tmp_path / "in", "--out", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["metrics"]["images"] == 8
+    assert (tmp_path / "out" / "cameras.json").exists()
