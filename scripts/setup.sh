@@ -34,7 +34,7 @@ install_python_packages() {
     # A broken or foreign .venv is made anew; a sound one is only brought up to date.
     .venv/bin/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || make_venv
     echo "Installing phototwin's Python packages into .venv: a minute or a few."
-    .venv/bin/python -m pip install --quiet --editable '.[dev]' --constraint constraints.txt
+    .venv/bin/python -m pip install -qq --editable '.[dev]' --constraint constraints.txt
 }
 
 warm_kernels() {

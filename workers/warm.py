@@ -9,10 +9,12 @@ from pathlib import Path
 
 from contracts.events import Options
 from workers import local
+from workers.runtime import logs
 from workers.simulate.capture import simulate
 
 
 def main() -> None:
+    logs.configure("ERROR")
     with tempfile.TemporaryDirectory() as folder:
         simulate(Path(folder), views=8, size=(180, 240))
         options = Options(profile="preview", holdout=0)

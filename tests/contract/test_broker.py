@@ -84,7 +84,7 @@ async def test_no_more_than_prefetch_are_handed_out_unsettled(broker: Broker, to
     async with broker.consume(topology.queue("prepare"), 2) as deliveries:
         async with asyncio.timeout(PATIENCE):
             first, second = await anext(deliveries), await anext(deliveries)
-        third = asyncio.create_task(anext(deliveries))  # type: ignore[arg-type]
+        third = asyncio.create_task(anext(deliveries))
         await asyncio.sleep(0.3)
         assert not third.done()
         await first.ack()
@@ -177,7 +177,7 @@ async def test_outcomes_replay_from_any_offset(broker: Broker) -> None:
 async def test_progress_reaches_whoever_listens_and_needs_nobody(broker: Broker) -> None:
     await broker.publish_progress(Message(b"unheard", "job.progress", "0"))
     async with asyncio.timeout(PATIENCE), broker.progress() as messages:
-        heard = asyncio.create_task(anext(messages))  # type: ignore[arg-type]
+        heard = asyncio.create_task(anext(messages))
         await asyncio.sleep(0.05)
         await broker.publish_progress(Message(b"half", "job.progress", "1"))
         assert (await heard).body == b"half"

@@ -102,7 +102,7 @@ def test_up_is_turned_to_y_without_mirroring(up: list[float]) -> None:
 def test_a_known_texel_is_where_it_was_in_the_obj(tmp_path: Path) -> None:
     out, _ = package(tmp_path)
     for path in (tmp_path / "in" / "mesh" / "mesh.obj", out / "model.glb"):
-        mesh = trimesh.load(path, force="mesh")
+        mesh: Any = trimesh.load(path, force="mesh")
         material = mesh.visual.material
         image = material.image if hasattr(material, "image") else material.baseColorTexture
         lower_left = mesh.visual.uv[np.abs(mesh.visual.uv - 0.02).max(axis=1) < 0.01][0]

@@ -7,7 +7,9 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +38,7 @@ def rejection(capture: Path, tmp_path: Path, kind: str = "auto") -> InputError:
     return error
 
 
-def edit(capture: Path, change: Callable[[dict], object]) -> None:  # type: ignore[type-arg]
+def edit(capture: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path = capture / "transforms.json"
     document = json.loads(path.read_text())
     change(document)
@@ -52,7 +54,10 @@ def set_top(**values: object) -> Callable[[Path], None]:
 
 
 def overwrite(name: str, content: bytes) -> Callable[[Path], None]:
-    return lambda c: (c / name).write_bytes(content) and None
+    def spoil(capture: Path) -> None:
+        (capture / name).write_bytes(content)
+
+    return spoil
 
 
 def png_claiming(width: int, height: int) -> bytes:
@@ -132,11 +137,11 @@ def test_transforms(spoil: Callable[[Path], None], code: str, said: str, tmp_pat
     assert said in error.message
 
 
-def rows_changed(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:  # type: ignore[type-arg]
+def rows_changed(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
     return lambda c: np.save(c / "poses_bounds.npy", change(captures.llff_rows(RIG)))
 
 
-def with_nan(rows: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def with_nan(rows: np.ndarray) -> np.ndarray:
     rows[4, 3] = np.nan
     return rows
 
@@ -212,8 +217,8 @@ ARCHIVES: dict[str, Callable[[zipfile.ZipFile], object]] = {
     "link": lambda z: z.writestr(entry("link.png", stat.S_IFLNK | 0o777), "/etc/passwd"),
     "device": lambda z: z.writestr(entry("pipe", stat.S_IFIFO | 0o777), ""),
     "bomb": lambda z: z.writestr("bomb.png", b"\0" * 30_000_000, zipfile.ZIP_DEFLATED),
-    "file and folder": lambda z: (z.writestr("a", "x"), z.writestr("a/b", "x")),
-    "too many": lambda z: [z.writestr(f"{i}.txt", "") for i in range(safe_input.MAX_ENTRIES + 1)],
+    "file and folder": lambda z: list(map(z.writestr, ("a", "a/b"), "xx")),
+    "too many": lambda z: list(map(z.writestr, map(str, range(safe_input.MAX_ENTRIES + 1)), repeat(""))),
     "long name": lambda z: z.writestr("n" * 300, "x"),
 }
 

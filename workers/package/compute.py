@@ -22,7 +22,7 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     report(0.0, {"step": "reading"})
     up, scale = parameters["up"], parameters["scale"]
     folder = inputs / "mesh"
-    mesh = trimesh.load(folder / "mesh.obj", process=False, force="mesh")
+    mesh: Any = trimesh.load(folder / "mesh.obj", process=False, force="mesh")
     arrays = (
         np.asarray(mesh.vertices, np.float64),
         np.asarray(mesh.vertex_normals, np.float64),

@@ -28,8 +28,8 @@ class Mesh:
 
     @classmethod
     def of(cls, vertices: Any, normals: Any, uv: Any, faces: Any, kd: Any) -> Self:
-        floats = (np.asarray(array, np.float32) for array in (vertices, normals, uv))
-        return cls(*floats, np.asarray(faces, np.int32), kd)
+        v, n, t = (np.asarray(array, np.float32) for array in (vertices, normals, uv))
+        return cls(v, n, t, np.asarray(faces, np.int32), kd)
 
 
 def poster(mesh: Mesh, c2w: NDArray[np.float64]) -> NDArray[np.uint8]:

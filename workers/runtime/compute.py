@@ -47,10 +47,13 @@ class Compute:
         if self._process is not None and self._process.returncode is None:
             return
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        # The child imports what we would, and (-P) nothing from wherever we happen to have been started.
+        environment["PYTHONPATH"] = os.pathsep.join(sys.path)
         for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             environment[name] = str(self._threads)
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",
             "-m",
             "workers.runtime.child",
             *self._modules,

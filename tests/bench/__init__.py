@@ -1,0 +1,1 @@
+"""Benchmarks: what they measured is in RESULTS.md."""
