@@ -118,7 +118,7 @@ def job_key(
 ) -> str:
     """SHA-256 over all that decides what a job computes, and for whom."""
     identity = [
-        event.type(),
+        event.event_type(),
         event.tenant,
         event.capture_id,
         event.generation,

@@ -46,7 +46,7 @@ class Envelope(Contract):
             specversion="1.0",
             id=id,
             source=source,
-            type=event.type(),
+            type=event.event_type(),
             subject=event.capture_id,
             time=datetime.now(UTC),
             traceparent=traceparent,
@@ -87,9 +87,9 @@ def _document(body: bytes) -> dict[str, Any]:
 
 def _event_class(type_: object) -> type[Event]:
     for event_class in EVENTS:
-        if event_class.type() == type_:
+        if event_class.event_type() == type_:
             return event_class
-    known = ", ".join(event_class.type() for event_class in EVENTS)
+    known = ", ".join(event_class.event_type() for event_class in EVENTS)
     raise EventUnknown(f"type {type_!r:.200} is not known; known are {known}")
 
 

@@ -4,7 +4,7 @@ Field rules are checked on decoding; fields nobody here knows are kept, so that 
 passes on what a newer publisher said.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -37,6 +37,9 @@ class Options(Contract):
     ignore_poses: bool = False
 
 
+F = TypeVar("F", bound="Event")
+
+
 class Event(Contract):
     """What every event carries. `attempt` counts from 0 and grows with each retry of this event;
     `generation` grows when a user asks for a stage to be done again."""
@@ -50,9 +53,13 @@ class Event(Contract):
     attempt: Annotated[int, Field(ge=0, le=1000)] = 0
 
     @classmethod
-    def type(cls) -> str:
+    def event_type(cls) -> str:
         """The CloudEvents type, e.g. `phototwin.dataset.uploaded.v1`."""
         return f"phototwin.{cls.routing_key}.v{cls.version}"
+
+    def followed_by(self, kind: type[F], **fields: Any) -> F:
+        """An event of the same capture and generation, in its first attempt."""
+        return kind(tenant=self.tenant, capture_id=self.capture_id, generation=self.generation, **fields)
 
     @property
     def folder(self) -> str:

@@ -23,12 +23,4 @@ class Obedient(Worker[DatasetUploaded]):
         return {"seed": event.options.seed}
 
     def reply(self, event: DatasetUploaded, manifest: Manifest, ref: ManifestRef) -> PosesReady:
-        return PosesReady(
-            tenant=event.tenant,
-            capture_id=event.capture_id,
-            generation=event.generation,
-            dataset=ref,
-            images=1,
-            posed=True,
-            masked=True,
-        )
+        return event.followed_by(PosesReady, dataset=ref, images=1, posed=True, masked=True)

@@ -145,8 +145,8 @@ def test_any_mutation_decodes_or_ends_in_a_typed_error(path: str, value: object)
 
 
 def test_every_event_has_a_type_and_a_routing_key_of_its_own() -> None:
-    assert len({event.type() for event in EVENTS}) == len(EVENTS) == 9
-    assert DatasetUploaded.type() == "phototwin.dataset.uploaded.v1"
+    assert len({event.event_type() for event in EVENTS}) == len(EVENTS) == 9
+    assert DatasetUploaded.event_type() == "phototwin.dataset.uploaded.v1"
 
 
 def test_the_table_of_errors_has_each_code_and_no_other() -> None:

@@ -25,10 +25,8 @@ class Package(Worker[MeshReady]):
         return {"up": event.world.up, "scale": event.world.scale}
 
     def reply(self, event: MeshReady, manifest: Manifest, ref: ManifestRef) -> ModelReady:
-        return ModelReady(
-            tenant=event.tenant,
-            capture_id=event.capture_id,
-            generation=event.generation,
+        return event.followed_by(
+            ModelReady,
             model=ref,
             glb=_reference(manifest, "model.glb"),
             poster=_reference(manifest, "poster.png"),

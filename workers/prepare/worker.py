@@ -28,10 +28,8 @@ class Prepare(Worker[DatasetUploaded]):
         }
 
     def reply(self, event: DatasetUploaded, manifest: Manifest, ref: ManifestRef) -> PosesReady:
-        return PosesReady(
-            tenant=event.tenant,
-            capture_id=event.capture_id,
-            generation=event.generation,
+        return event.followed_by(
+            PosesReady,
             dataset=ref,
             images=manifest.metrics["images"],
             posed=manifest.metrics["posed"],

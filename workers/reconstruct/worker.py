@@ -29,10 +29,8 @@ class Reconstruct(Worker[MasksReady]):
         }
 
     def reply(self, event: MasksReady, manifest: Manifest, ref: ManifestRef) -> MeshReady:
-        return MeshReady(
-            tenant=event.tenant,
-            capture_id=event.capture_id,
-            generation=event.generation,
+        return event.followed_by(
+            MeshReady,
             dataset=event.dataset,
             masks=event.masks,
             mesh=ref,

@@ -29,11 +29,8 @@ class Reporter:
         self._last = now
         fraction = min(max(fraction, 0.0), 1.0)
         elapsed = now - self._started
-        progress = JobProgress(
-            tenant=self._event.tenant,
-            capture_id=self._event.capture_id,
-            generation=self._event.generation,
-            attempt=self._event.attempt,
+        progress = self._event.followed_by(
+            JobProgress,
             stage=self._stage,
             fraction=fraction,
             eta_seconds=round(elapsed * (1 - fraction) / fraction, 1) if fraction > 0 else None,
@@ -41,7 +38,7 @@ class Reporter:
         )
         envelope = Envelope.wrap(
             progress,
-            id=event_id(progress.type(), f"{self._event.folder}{self._stage}/{now}"),
+            id=event_id(progress.event_type(), f"{self._event.folder}{self._stage}/{now}"),
             source=f"phototwin/{self._stage}",
             traceparent=child_traceparent(self._cause.traceparent),
         )

@@ -186,7 +186,7 @@ class Shell:
         """Under an id that depends on the job alone."""
         envelope = Envelope.wrap(
             event,
-            id=event_id(event.type(), f"{event.folder}{key}"),
+            id=event_id(event.event_type(), f"{event.folder}{key}"),
             source=f"phototwin/{self.worker.stage}",
             traceparent=child_traceparent(parent),
         )
@@ -232,13 +232,7 @@ class Shell:
             action=error.action[:1000],
             params={name: value for name, value in error.params.items() if name != "stack"},
         )
-        failed = CaptureFailed(
-            tenant=event.tenant,
-            capture_id=event.capture_id,
-            generation=event.generation,
-            stage=self.worker.stage,
-            error=failure,
-        )
+        failed = event.followed_by(CaptureFailed, stage=self.worker.stage, error=failure)
         await self._publish(failed, parent, f"{event.generation}/{self.worker.stage}/{error.code}")
 
     async def _bury(self, delivery: Delivery, error: PhototwinError, attempt: int) -> None:

@@ -23,10 +23,8 @@ class Segment(Worker[PosesReady]):
         return {"threshold": 0.5}
 
     def reply(self, event: PosesReady, manifest: Manifest, ref: ManifestRef) -> MasksReady:
-        return MasksReady(
-            tenant=event.tenant,
-            capture_id=event.capture_id,
-            generation=event.generation,
+        return event.followed_by(
+            MasksReady,
             dataset=event.dataset,
             masks=ref,
             images=manifest.metrics["images"],
