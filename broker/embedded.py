@@ -15,7 +15,11 @@ from contracts.errors import BrokerUnavailable, EventReturned
 
 @dataclass
 class _Queued:
+    """A message in a queue; `routing_key` is that of its last publish, as AMQP has it, which for a
+    retry is not the event's."""
+
     message: Message
+    routing_key: str
     returns: int = 0
 
 
@@ -47,7 +51,7 @@ class Broker:
         for listener in self._listeners:
             listener.put_nowait(message)
 
-    async def route(self, exchange: str, routing_key: str, message: Message, returns: int = 0) -> bool:
+    async def route(self, exchange: str, routing_key: str, message: Message) -> bool:
         """Into every queue bound to the exchange for the key; false where there is none."""
         if self._closed:
             raise BrokerUnavailable("the broker was closed")
@@ -60,7 +64,7 @@ class Broker:
         if exchange == "":
             targets = [routing_key]
         for target in targets:
-            await self._enqueue(self._queues[target], _Queued(message, returns))
+            await self._enqueue(self._queues[target], _Queued(message, routing_key))
         return bool(targets)
 
     async def _enqueue(self, queue: _Queue, item: _Queued, *, front: bool = False) -> None:
@@ -81,8 +85,7 @@ class Broker:
     async def _expire(self, queue: _Queue, item: _Queued, seconds: float) -> None:
         await asyncio.sleep(seconds)
         with suppress(BrokerUnavailable):
-            exchange = queue.arguments["x-dead-letter-exchange"]
-            await self.route(exchange, item.message.headers["x-queue"], item.message)  # type: ignore[arg-type]
+            await self.route(queue.arguments["x-dead-letter-exchange"], item.routing_key, item.message)
 
     async def _return(self, queue: _Queue, item: _Queued) -> None:
         """Back to the queue's head after a consumer ended without settling; dead once too often."""
@@ -93,7 +96,7 @@ class Broker:
                 arguments["x-dead-letter-exchange"], arguments["x-dead-letter-routing-key"], item.message
             )
         else:
-            await self._enqueue(queue, _Queued(item.message, item.returns + 1), front=True)
+            await self._enqueue(queue, replace(item, returns=item.returns + 1), front=True)
 
     @asynccontextmanager
     async def consume(self, queue: str, prefetch: int) -> AsyncIterator[AsyncGenerator["Delivery", None]]:
@@ -179,9 +182,7 @@ class Delivery:
 
     async def retry(self, body: bytes, delay: float) -> None:
         exchange = self._broker.topology.retry(delay)
-        # AMQP keeps the routing key of the last publish; here it must be noted beside the event's own.
-        headers = {**self.message.headers, "x-queue": self._queue.name}
-        await self._broker.route(exchange, "", replace(self.message, body=body, headers=headers))
+        await self._broker.route(exchange, self._queue.name, replace(self.message, body=body))
         await self.ack()
 
     async def give_back(self) -> None:

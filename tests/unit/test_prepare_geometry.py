@@ -14,6 +14,7 @@ from contracts.dataset import CamerasFile
 from tests import captures
 from tests.captures import DOT, DOTS, Rig
 from workers.prepare import compute
+from workers.runtime.safe_input import read_image
 
 PARAMETERS = {"kind": "auto", "ignore_masks": False, "ignore_poses": False}
 DISTORTED = (0.06, -0.08, -0.001, 0.002, 0.01)
@@ -206,3 +207,29 @@ def test_a_zip_with_a_folder_in_it_is_as_good_as_files(tmp_path: Path) -> None:
     out = prepare(archive, tmp_path)
     assert error_in_pixels(out) < 0.6
     assert cameras(out).images[0].source == "my capture/images/photo_00.png"
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp", "heic"])
+def test_what_phones_write_is_read(suffix: str, tmp_path: Path) -> None:
+    capture = captures.write(tmp_path / "capture", Rig(), masks=None)
+    text = (capture / "transforms.json").read_text()
+    for path in (capture / "images").iterdir():
+        with Image.open(path) as image:
+            image.save(path.with_suffix(f".{suffix}"), quality=95)
+        path.unlink()
+    (capture / "transforms.json").write_text(text.replace(".png", f".{suffix}"))
+    assert error_in_pixels(prepare(capture, tmp_path)) < 0.8
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "I;16", "LA", "1"])
+def test_every_kind_of_pixel_becomes_eight_bit_colour(mode: str, tmp_path: Path) -> None:
+    picture = Image.fromarray(np.tile(np.arange(64, dtype=np.uint8) * 4, (48, 1)))
+    path = tmp_path / ("picture.jpg" if mode == "CMYK" else "picture.png")
+    if mode == "I;16":
+        Image.fromarray(np.asarray(picture).astype(np.uint16) * 257).save(path)
+    else:
+        picture.convert(mode).save(path)
+    read = read_image(path, "picture").rgb
+    assert read.shape == (48, 64, 3)
+    assert read.dtype == np.uint8
+    assert read[:, :8].mean() < 40 < 215 < read[:, -8:].mean()

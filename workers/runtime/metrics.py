@@ -16,7 +16,7 @@ class Metrics:
         self.retried = self._counter("events_retried", "Events put back for a later attempt", "stage", "code")
         self.dead_lettered = self._counter("events_dead_lettered", "Events given up", "stage", "code")
         self.duration = self._histogram("job_duration_seconds", "From delivery to settlement", "outcome")
-        self.queue_wait = self._histogram("queue_wait_seconds", "From publication to delivery")
+        self.queue_wait = self._histogram("queue_wait_seconds", "From publication to delivery", "outcome")
         self.moved = self._counter(
             "storage_bytes", "Bytes moved to (put) and from (get) the object store", "stage", "direction"
         )

@@ -129,20 +129,24 @@ class Shell:
                 raise EventUnknown(f"{self.worker.stage} does not consume {envelope.type}")
         except ContractError as error:
             return await self._unreadable(delivery, error)
-        event = envelope.data
         wait = (datetime.now(UTC) - envelope.time).total_seconds()
-        self._metrics.queue_wait.labels(self.worker.stage).observe(max(0.0, wait))
+        event = envelope.data
         with structlog.contextvars.bound_contextvars(
             capture_id=event.capture_id, tenant=event.tenant, trace_id=trace_id(envelope.traceparent)
         ):
-            try:
-                return await self._work(envelope, delivery)
-            except PhototwinError as error:
-                return await self._failed(delivery, envelope, error)
-            except Exception as error:
-                message = f"{type(error).__name__}: {error}"
-                unforeseen = ComputeFailed(message, stack=traceback.format_exc(limit=-20))
-                return await self._failed(delivery, envelope, unforeseen)
+            outcome = await self._attempt(envelope, delivery)
+        self._metrics.queue_wait.labels(self.worker.stage, outcome).observe(max(0.0, wait))
+        return outcome
+
+    async def _attempt(self, envelope: Envelope, delivery: Delivery) -> str:
+        try:
+            return await self._work(envelope, delivery)
+        except PhototwinError as error:
+            return await self._failed(delivery, envelope, error)
+        except Exception as error:
+            message = f"{type(error).__name__}: {error}"
+            unforeseen = ComputeFailed(message, stack=traceback.format_exc(limit=-20))
+            return await self._failed(delivery, envelope, unforeseen)
 
     async def _work(self, envelope: Envelope, delivery: Delivery) -> str:
         """Steps 2 to 7."""
