@@ -254,3 +254,13 @@ def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         Upload(tmp_path)
     assert caught.value.code == "archive_unsafe"
+
+
+def test_heic_without_its_decoder_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(safe_input, "HEIF_INSTALLED", False)
+    photo = tmp_path / "IMG_0001.HEIC"
+    Image.new("RGB", (64, 64)).save(photo, format="HEIF")
+    with pytest.raises(InputError) as caught:
+        safe_input.read_image(photo, photo.name)
+    assert caught.value.code == "format_unsupported"
+    assert "JPEG" in caught.value.action

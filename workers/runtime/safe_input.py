@@ -114,6 +114,12 @@ def _opened(path: Path, name: str) -> Iterator[Image.Image]:
             head = file.read(16)
         if _claims_a_format_we_read(head):
             raise ImageUnreadable(f"{name} is damaged: no decoder accepts it", file=name) from None
+        if _is_heif(head):
+            raise FormatUnsupported(
+                f"{name} is HEIC, for which no decoder is installed here (phototwin[heic] brings one)",
+                file=name,
+                advice="Set the camera to its most compatible format, JPEG, or convert the photos to it.",
+            ) from None
         raise FormatUnsupported(
             f"{name} is not a JPEG, PNG, WebP or HEIC picture (it begins with {head.hex(' ')})",
             file=name,
@@ -127,8 +133,12 @@ def _claims_a_format_we_read(head: bytes) -> bool:
     return (
         head.startswith((b"\xff\xd8\xff", b"\x89PNG"))
         or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-        or (HEIF_INSTALLED and head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"))
+        or (HEIF_INSTALLED and _is_heif(head))
     )
+
+
+def _is_heif(head: bytes) -> bool:
+    return head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1", b"ftyphevc")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
