@@ -195,7 +195,7 @@ async def _announce(
         digests = "".join(file.sha256 or "" for file in event.files)
         envelope = Envelope.wrap(
             event,
-            id=event_id(event.type(), f"{event.folder}{digests}{options.model_dump_json()}"),
+            id=event_id(event.event_type(), f"{event.folder}{digests}{options.model_dump_json()}"),
             source="phototwin/publish",
             traceparent=new_traceparent(),
         )

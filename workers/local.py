@@ -86,7 +86,7 @@ async def run(
 async def _publish(broker: Broker, event: Event) -> None:
     envelope = Envelope.wrap(
         event,
-        id=event_id(event.type(), f"{event.folder}{os.getpid()}"),
+        id=event_id(event.event_type(), f"{event.folder}{os.getpid()}"),
         source="phototwin/run",
         traceparent=new_traceparent(),
     )
