@@ -10,6 +10,7 @@ EXIF is used to turn pictures upright and goes no further: no location leaves th
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,13 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     (outputs / "alpha").mkdir()
     stems = unique_stems([shot.name for shot in shots])
     prepared = []
-    for index, (shot, stem) in enumerate(zip(shots, stems, strict=True)):
-        report(index / len(shots), {"step": f"photo {index + 1} of {len(shots)}"})
-        prepared.append(_prepare(shot, stem, outputs, not parameters["ignore_masks"]))
+    use_masks = not parameters["ignore_masks"]
+    # Two at a time: decoding and resampling leave Python's lock, and large photos need much memory.
+    with ThreadPoolExecutor(2) as pool:
+        done = pool.map(lambda shot, stem: _prepare(shot, stem, outputs, use_masks), shots, stems)
+        for index, image in enumerate(done, start=1):
+            prepared.append(image)
+            report(index / len(shots), {"step": f"photo {index} of {len(shots)}"})
     masked = _check_masks(prepared)
     if not masked:
         (outputs / "alpha").rmdir()

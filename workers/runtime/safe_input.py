@@ -92,7 +92,8 @@ def read_mask(path: Path, name: str) -> Picture:
     picture = read_image(path, name)
     if picture.alpha is not None and picture.alpha.min() < 255:
         return picture
-    brightness = picture.rgb.max(axis=2)
+    red, green, blue = np.moveaxis(picture.rgb, 2, 0)
+    brightness = np.maximum(np.maximum(red, green), blue)
     if brightness.max() == 1:  # 0 and 1 instead of 0 and 255
         brightness = brightness * np.uint8(255)
     return Picture(picture.rgb, brightness, picture.stored_size, picture.orientation)
