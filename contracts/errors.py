@@ -13,6 +13,7 @@
     │   ├── FormatUnsupported      format_unsupported
     │   ├── ImageUnreadable        image_unreadable
     │   ├── ImageTooLarge          image_too_large
+    │   ├── ImageTooSmall          image_too_small
     │   ├── TooFewImages           too_few_images
     │   ├── TooManyImages          too_many_images
     │   ├── ImageMissing           image_missing
@@ -133,6 +134,10 @@ class ImageUnreadable(InputError):
 
 class ImageTooLarge(InputError):
     code = "image_too_large"
+
+
+class ImageTooSmall(InputError):
+    code = "image_too_small"
 
 
 class TooFewImages(InputError):

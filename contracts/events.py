@@ -6,7 +6,7 @@ passes on what a newer publisher said.
 
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from contracts.fields import (
     Bytes,
@@ -25,13 +25,19 @@ Stage = Literal["prepare", "segment", "reconstruct", "package"]
 Profile = Literal["preview", "standard", "high"]
 
 
+def _not_one(holdout: int) -> int:
+    if holdout == 1:
+        raise ValueError("must be 0 or at least 2: with 1 no view would be left")
+    return holdout
+
+
 class Options(Contract):
     """What the sender may choose for a capture; passed on unchanged from stage to stage."""
 
     profile: Profile = "standard"
     method: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = "auto"
     seed: Annotated[int, Field(ge=0, lt=1 << 31)] = 0
-    holdout: Annotated[int, Field(ge=0, le=1000)] = 8
+    holdout: Annotated[int, Field(ge=0, le=1000), AfterValidator(_not_one)] = 8
     """From 24 views on, every `holdout`-th is kept out for the quality report; 0 uses all."""
     ignore_masks: bool = False
     ignore_poses: bool = False

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -63,7 +64,7 @@ def run(
 
     Example: `phototwin run my-capture/ --out my-model`
     """
-    options = Options(
+    options = _options(
         profile=profile,
         method=method,
         seed=seed,
@@ -116,7 +117,7 @@ def publish(
 
     Example: `phototwin publish my-capture/ --capture-id shelf-42`
     """
-    options = Options(profile=profile, method=method, seed=seed, holdout=holdout)
+    options = _options(profile=profile, method=method, seed=seed, holdout=holdout)
     name = capture_id or uuid.uuid4().hex
     envelope = _do(_announce(what, tenant, name, options, _settings()), as_json)
     said = {"capture_id": envelope.data.capture_id, "event_id": envelope.id, "type": envelope.type}
@@ -220,6 +221,14 @@ def _event_in(path: Path) -> Envelope | None:
 async def _connect(settings: Settings) -> Broker:
     url = settings.amqp_url.get_secret_value()
     return await Broker.connect(url, settings.topology, name="phototwin command")
+
+
+def _options(**given: Any) -> Options:
+    try:
+        return Options(**given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        _fail(f"--{'-'.join(str(part) for part in first['loc'])}: {first['msg']}")
 
 
 def _settings() -> Settings:

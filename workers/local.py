@@ -55,7 +55,7 @@ async def run(
     stages = list(WORKERS)[: list(WORKERS).index(until) + 1]
     with tempfile.TemporaryDirectory(prefix="phototwin-") as folder:
         store = FolderStore(Path(folder, "store"))
-        settings = Settings(work_dir=folder)
+        settings = Settings(work_dir=folder, max_attempts=1)  # whoever waits here wants to know at once
         compute = Compute(tuple(WORKERS[stage].compute for stage in stages), settings.threads)
         await compute.start()
         stop = asyncio.Event()

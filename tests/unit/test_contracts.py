@@ -77,6 +77,7 @@ def test_unknown_fields_are_kept() -> None:
         ("data__options__profile", "ultra"),
         ("data__options__seed", -1),
         ("data__options__holdout", "all"),
+        ("data__options__holdout", 1),
     ],
 )
 def test_a_broken_field_is_named(path: str, value: object) -> None:

@@ -223,13 +223,13 @@ def test_what_phones_write_is_read(suffix: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["L", "P", "CMYK", "I;16", "LA", "1"])
 def test_every_kind_of_pixel_becomes_eight_bit_colour(mode: str, tmp_path: Path) -> None:
-    picture = Image.fromarray(np.tile(np.arange(64, dtype=np.uint8) * 4, (48, 1)))
+    picture = Image.fromarray(np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1)))
     path = tmp_path / ("picture.jpg" if mode == "CMYK" else "picture.png")
     if mode == "I;16":
         Image.fromarray(np.asarray(picture).astype(np.uint16) * 257).save(path)
     else:
         picture.convert(mode).save(path)
     read = read_image(path, "picture").rgb
-    assert read.shape == (48, 64, 3)
+    assert read.shape == (64, 64, 3)
     assert read.dtype == np.uint8
     assert read[:, :8].mean() < 40 < 215 < read[:, -8:].mean()

@@ -111,6 +111,12 @@ TRANSFORMS = {
     "focal of words": (set_top(fl_x="wide"), "poses_unreadable", "fl_x"),
     "no frames": (set_top(frames="none"), "poses_unreadable", "frames"),
     "fisheye": (set_top(camera_model="OPENCV_FISHEYE"), "camera_unsupported", "FISHEYE"),
+    "folding": (set_top(k1=-10), "camera_unsupported", "folds"),
+    "tiny": (
+        lambda c: Image.new("RGB", (60, 45)).save(c / "images" / "photo_03.png"),
+        "image_too_small",
+        "60 x 45",
+    ),
     "size differs": (resize, "size_mismatch", "photo_03"),
     "mask empty": (black_mask, "mask_empty", "photo_03"),
     "mask missing": (drop_mask, "masks_incomplete", "photo_03"),

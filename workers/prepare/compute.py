@@ -19,13 +19,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.errors import MaskEmpty, MasksIncomplete, PosesMissing
+from contracts.errors import CameraUnsupported, MaskEmpty, MasksIncomplete, PosesMissing
 from workers.geometry.cameras import Cameras, to_llff, write_cameras
 from workers.prepare import llff, transforms
 from workers.prepare.capture import Shot, Upload
 from workers.prepare.frame import bounds, object_sphere, to_normalised
 from workers.prepare.orientation import upright, upright_mask
-from workers.prepare.rectify import cropped_intrinsics, rectify, rectify_straight_alpha, square_crop
+from workers.prepare.rectify import cropped_intrinsics, folds, rectify, rectify_straight_alpha, square_crop
 from workers.runtime.safe_input import Picture, read_image, read_mask
 
 SIZE = 512
@@ -111,6 +111,8 @@ def _prepare(shot: Shot, stem: str, outputs: Path, use_masks: bool) -> Prepared:
     mask = _mask(shot, picture) if use_masks else None
     solid = None if mask is None else mask >= THRESHOLD
     crop = square_crop(camera.intrinsics, *picture.size, solid, SIZE)
+    if folds(camera.intrinsics, shot.distortion, crop):
+        raise CameraUnsupported(f"the distortion of {shot.name} is so strong that it folds the picture over")
     geometry = (camera.intrinsics, shot.distortion, crop, SIZE)
     if mask is None:
         rgb, alpha = rectify(picture.rgb, *geometry), None

@@ -48,6 +48,16 @@ def cropped_intrinsics(intrinsics: Intrinsics, crop: Crop, size: int) -> Intrins
     return fx * size / width, fy * size / height, (cx - x) * size / width, (cy - y) * size / height
 
 
+def folds(intrinsics: Intrinsics, distortion: Distortion, crop: Crop) -> bool:
+    """Whether the distortion, so strong as to make no sense, maps two directions within the crop to one
+    place in the photo: its radius (2 tangential terms aside) must grow all the way to the crop's edge."""
+    k1, k2, _, _, k3 = distortion
+    radii = np.linspace(0, crop[2] / 2 / intrinsics[0], 200)
+    r2 = radii * radii
+    slope = 1 + r2 * (3 * k1 + r2 * (5 * k2 + r2 * 7 * k3))
+    return bool((slope <= 0).any())
+
+
 def rectify(
     pixels: NDArray[np.uint8],
     intrinsics: Intrinsics,

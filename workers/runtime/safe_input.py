@@ -21,6 +21,7 @@ from contracts.errors import (
     ArchiveUnsafe,
     FormatUnsupported,
     ImageTooLarge,
+    ImageTooSmall,
     ImageUnreadable,
     PosesUnreadable,
     UploadTooLarge,
@@ -31,6 +32,7 @@ MAX_UNPACKED_BYTES = 4 << 30
 MAX_RATIO = 200
 """Of unpacked to packed bytes of one entry; photos hardly shrink at all."""
 MAX_PIXELS = 100_000_000
+MIN_SIDE = 64
 MAX_JSON_BYTES = 64 << 20
 MAX_NPY_BYTES = 64 << 20
 CHUNK = 1 << 20
@@ -72,7 +74,7 @@ class Picture:
 def read_image(path: Path, name: str) -> Picture:
     """Decode a photo; `name` is what its sender calls it.
 
-    Raises FormatUnsupported, ImageTooLarge, ImageUnreadable.
+    Raises FormatUnsupported, ImageTooLarge, ImageTooSmall, ImageUnreadable.
     """
     with _opened(path, name) as image:
         orientation = image.getexif().get(0x0112, 1)
@@ -108,6 +110,12 @@ def _opened(path: Path, name: str) -> Iterator[Image.Image]:
                     f"{name} has {image.width} x {image.height} pixels; at most {MAX_PIXELS} are accepted",
                     file=name,
                     limit=MAX_PIXELS // 1_000_000,
+                )
+            if min(image.size) < MIN_SIDE:
+                raise ImageTooSmall(
+                    f"{name} has {image.width} x {image.height} pixels; a side needs {MIN_SIDE} at least",
+                    file=name,
+                    needed=MIN_SIDE,
                 )
             yield image
     except UnidentifiedImageError:
