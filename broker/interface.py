@@ -29,7 +29,9 @@ class Message:
 class Delivery(Protocol):
     """One message handed to a consumer; settle it with exactly one of the four methods.
 
-    All raise BrokerUnavailable where the broker cannot be reached; the message then comes again.
+    All raise DeliveryLost where the connection it came over is gone: the message then comes again by
+    itself. Those that put it elsewhere raise BrokerUnavailable or EventReturned where that cannot be
+    done now; it is then still to be settled.
     """
 
     message: Message

@@ -5,7 +5,7 @@ still carries acknowledgements. Both reconnect by themselves; a consumer resumes
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Self
 
@@ -20,9 +20,10 @@ from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, ChannelPrecond
 
 from broker.interface import Headers, Message
 from broker.topology import Topology
-from contracts.errors import BrokerUnavailable, EventReturned
+from contracts.errors import BrokerUnavailable, DeliveryLost, EventReturned
 
 CONTENT_TYPE = "application/cloudevents+json"
+GOODBYE_SECONDS = 3.0
 
 
 class Broker:
@@ -179,8 +180,8 @@ class Broker:
                     await bound.bind(binding.exchange, binding.routing_key)
 
     async def close(self) -> None:
-        await self._publishing.close()
-        await self._consuming.close()
+        await _goodbye(self._publishing.close())
+        await _goodbye(self._consuming.close())
 
     @asynccontextmanager
     async def _incoming(
@@ -195,8 +196,7 @@ class Broker:
         try:
             yield incoming
         finally:
-            with _broker_errors(f"cannot stop consuming {queue}"):
-                await channel.close()
+            await _goodbye(channel.close())
 
 
 class _Incoming(asyncio.Queue[AbstractIncomingMessage]):
@@ -210,8 +210,7 @@ class _Incoming(asyncio.Queue[AbstractIncomingMessage]):
         self._tag = await self._source.consume(self.put, arguments=arguments)
 
     async def stop(self) -> None:
-        with _broker_errors(f"cannot stop consuming {self._source.name}"):
-            await self._source.cancel(self._tag)
+        await _goodbye(self._source.cancel(self._tag))
 
 
 class Delivery:
@@ -223,8 +222,11 @@ class Delivery:
         self._broker, self._queue, self._incoming = broker, queue, incoming
 
     async def ack(self) -> None:
-        with _broker_errors("cannot acknowledge"):
-            await self._incoming.ack()
+        try:
+            with _broker_errors("cannot acknowledge"):
+                await self._incoming.ack()
+        except BrokerUnavailable as error:
+            raise DeliveryLost(error.message) from error
 
     async def retry(self, body: bytes, delay: float) -> None:
         message = Message(body, self.message.routing_key, self.message.id)
@@ -240,13 +242,8 @@ class Delivery:
         await self._move(self._broker.topology.dead, dead)
 
     async def _move(self, exchange: str, message: Message) -> None:
-        """Safely elsewhere first; where that fails, back to the queue (which counts as a return)."""
-        try:
-            await self._broker.publish_to(exchange, self._queue, message)
-        except (BrokerUnavailable, EventReturned):
-            with _broker_errors("cannot return the message"):
-                await self._incoming.nack(requeue=True)
-            raise
+        """Safely elsewhere first."""
+        await self._broker.publish_to(exchange, self._queue, message)
         await self.ack()
 
 
@@ -258,6 +255,14 @@ def _message(incoming: AbstractIncomingMessage) -> Message:
         if isinstance(value, str | int) and name.startswith("phototwin-")
     }
     return Message(incoming.body, incoming.routing_key or "", incoming.message_id or "", headers)
+
+
+async def _goodbye(farewell: Awaitable[object]) -> None:
+    """Said politely where the broker answers; where it does not, it notices by itself, and whatever was
+    unsettled comes again."""
+    with suppress(BrokerUnavailable), _broker_errors("cannot close"):
+        async with asyncio.timeout(GOODBYE_SECONDS):
+            await farewell
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, StringConstraints, ValidationError
+from pydantic import AwareDatetime, Field, StringConstraints, ValidationError
 
 from contracts.errors import EventInvalid, EventUndecodable, EventUnknown
 from contracts.events import EVENTS, Event
@@ -36,7 +36,10 @@ class Envelope(Contract):
     subject: str | None = None
     time: AwareDatetime
     datacontenttype: Literal["application/json"] = "application/json"
-    traceparent: Annotated[str, StringConstraints(pattern=_TRACEPARENT)]
+    traceparent: Annotated[str, StringConstraints(pattern=_TRACEPARENT)] = Field(
+        default_factory=lambda: new_traceparent()
+    )
+    """Where the sender did not start a trace, one is started here."""
     data: Event
 
     @classmethod

@@ -32,7 +32,9 @@
     │   ├── Outage                 for as long as it lasts: no fault of the job's
     │   │   ├── StorageUnavailable storage_unavailable
     │   │   ├── BrokerUnavailable  broker_unavailable
+    │   │   ├── DeliveryLost       delivery_lost (its connection is gone: the message comes again)
     │   │   └── EventReturned      event_returned (no queue is bound: the topology was not applied)
+    │   ├── DiskFull               disk_full (the worker's own)
     │   ├── ObjectDamaged          object_damaged (an artefact of ours is missing or altered)
     │   ├── ComputeDied            compute_died
     │   └── ComputeFailed          compute_failed (nobody foresaw it: a bug as a rule)
@@ -212,10 +214,22 @@ class BrokerUnavailable(Outage):
     code = "broker_unavailable"
 
 
+class DeliveryLost(Outage):
+    """The connection that a delivery came over is gone, and the message comes again by itself."""
+
+    code = "delivery_lost"
+
+
 class EventReturned(Outage):
     """A mandatory publish that no queue is bound for."""
 
     code = "event_returned"
+
+
+class DiskFull(TransientError):
+    """The worker's folder cannot hold the job's files."""
+
+    code = "disk_full"
 
 
 class ObjectDamaged(TransientError):

@@ -2,11 +2,16 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Etag = Annotated[str, StringConstraints(pattern=r'^[^\s"]{1,128}$')]
+Etag = Annotated[
+    str,
+    BeforeValidator(lambda value: value.strip('"') if isinstance(value, str) else value),
+    StringConstraints(pattern=r'^[^\s"]{1,128}$'),
+]
+"""As S3 gives it, with or without its quotes."""
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Bytes = Annotated[int, Field(ge=0, le=1 << 40)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]

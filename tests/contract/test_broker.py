@@ -10,7 +10,7 @@ import pytest
 from broker import embedded, rabbitmq
 from broker.interface import Broker, Message
 from broker.topology import DELIVERY_LIMIT, Topology
-from contracts.errors import BrokerUnavailable, EventReturned
+from contracts.errors import BrokerUnavailable, DeliveryLost, EventReturned
 from tests.servers.rabbitmq import Broker as Server
 from tests.servers.rabbitmq import RabbitMQ
 
@@ -228,7 +228,7 @@ async def test_consumer_and_publisher_survive_a_broker_restart(topology: Topolog
                 held = await anext(deliveries)
             await asyncio.sleep(2)  # a new quorum queue is written down only up to a second later
             await asyncio.to_thread(server.restart)
-            with pytest.raises(BrokerUnavailable):
+            with pytest.raises(DeliveryLost):
                 await held.ack()
             async with asyncio.timeout(30):
                 again = await anext(deliveries)

@@ -1,5 +1,6 @@
 """The computation of `tests.fakes.worker.Obedient`: does what the uploaded file `orders.json` says."""
 
+import errno
 import json
 import os
 import time
@@ -21,7 +22,11 @@ def run(
         case "work":
             time.sleep(orders.get("seconds", 0))
         case "reject":
-            raise TooFewImages("the capture has 2 images", found=2, needed=6)
+            file = orders.get("file", "")
+            more = {"file": file} if file else {}
+            raise TooFewImages(f"the capture has 2 images {file}", found=2, needed=6, **more)
+        case "fill the disk":
+            raise OSError(errno.ENOSPC, "No space left on device")
         case "break":
             raise ZeroDivisionError("nobody foresaw this")
         case "die":

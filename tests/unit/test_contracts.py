@@ -89,12 +89,24 @@ def test_a_broken_field_is_named(path: str, value: object) -> None:
     assert caught.value.params["rule"]
 
 
-@pytest.mark.parametrize("missing", ["id", "data", "time", "specversion", "traceparent", "source"])
+@pytest.mark.parametrize("missing", ["id", "data", "time", "specversion", "source"])
 def test_a_missing_attribute_is_an_error(missing: str) -> None:
     document = uploaded()
     del document[missing]
     with pytest.raises(EventInvalid):
         parse(document)
+
+
+def test_a_trace_is_started_where_the_sender_did_not() -> None:
+    document = uploaded()
+    del document["traceparent"]
+    assert parse(document).traceparent.startswith("00-")
+
+
+def test_an_etag_may_come_in_its_quotes() -> None:
+    data = parse(uploaded(data__files__0__etag='"abc"')).data
+    assert isinstance(data, DatasetUploaded)
+    assert data.files[0].etag == "abc"
 
 
 def test_files_name_each_key_once_and_not_as_a_folder_too() -> None:
@@ -182,6 +194,7 @@ def test_retry_policy() -> None:
     ]
     assert decide(bug, 0, 5).delay < decide(bug, 1, 5).delay < decide(bug, 2, 5).delay
     assert decide(outage, 900, 3).action == "retry"
+    assert not decide(outage, 900, 3).counts
     assert decide(errors.TooFewImages("x"), 0, 3) == Decision("fail")
     assert decide(errors.CaptureCancelled("x"), 0, 3) == Decision("stop")
     assert decide(errors.EventInvalid("x"), 0, 3) == Decision("dead_letter")

@@ -52,9 +52,13 @@ async def test_metrics_and_health_are_served() -> None:
     metrics, fault = Metrics(), None
     metrics.consumed.labels("prepare").inc()
     async with http.serve("127.0.0.1", 0, metrics.registry, lambda: fault) as port:
-        assert await to_thread(get, "/healthz") == (200, "ok")
+        assert await to_thread(get, "/readyz") == (200, "ok")
         fault = "the broker is away"
-        assert await to_thread(get, "/healthz") == (503, "the broker is away")
+        assert await to_thread(get, "/readyz") == (503, "the broker is away")
+        assert await to_thread(get, "/healthz") == (200, "ok")
+        with pytest.raises(SettingsError, match="PHOTOTWIN_HTTP_PORT"):
+            async with http.serve("127.0.0.1", port, metrics.registry, lambda: None):
+                pass
         status, body = await to_thread(get, "/metrics")
     assert status == 200
     assert 'phototwin_events_consumed_total{stage="prepare"} 1.0' in body

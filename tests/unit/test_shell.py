@@ -17,16 +17,17 @@ from broker.interface import Message
 from broker.topology import Topology
 from contracts.dataset import Manifest
 from contracts.envelope import Envelope, new_traceparent
-from contracts.errors import ObjectDamaged
+from contracts.errors import BrokerUnavailable, ObjectDamaged, StorageUnavailable
 from contracts.events import CaptureFailed, DatasetUploaded, Event, JobProgress, PosesReady, UploadedFile
 from tests.fakes.worker import Obedient
-from workers.runtime import logs
+from workers.runtime import logs, shell
 from workers.runtime.compute import Compute
 from workers.runtime.folder import FolderStore
 from workers.runtime.job import Job
 from workers.runtime.metrics import Metrics
 from workers.runtime.settings import Settings
 from workers.runtime.shell import Shell
+from workers.runtime.storage import Fetched
 from workers.segment.worker import Segment
 
 TOPOLOGY = Topology(prefix="test", retry_delays=(0.05, 0.1))
@@ -69,8 +70,8 @@ class Bench:
     async def shell(self) -> AsyncIterator[asyncio.Event]:
         """A running shell; setting the event yielded asks it to end."""
         compute, stop = Compute(("tests.fakes.task",), 1), asyncio.Event()
-        shell = Shell(Obedient(), self.broker, self.store, compute, self.settings, self.metrics)
-        running = asyncio.create_task(shell.run(stop))
+        worker = Shell(Obedient(), self.broker, self.store, compute, self.settings, self.metrics)
+        running = asyncio.create_task(worker.run(stop))
         try:
             yield stop
             stop.set()
@@ -350,3 +351,67 @@ async def test_no_label_holds_a_capture_id(bench: Bench) -> None:
     }
     assert "prepare" in labels
     assert not [value for value in labels if "particular" in value]
+
+
+class Unwilling(Broker):
+    """A broker that takes no messages for a while."""
+
+    refusals = 0
+
+    async def publish(self, message: Message) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise BrokerUnavailable("blocked")
+        await super().publish(message)
+
+
+@pytest.mark.parametrize(("do", "outcome"), [("work", PosesReady), ("reject", CaptureFailed)])
+async def test_a_broker_that_takes_nothing_is_waited_for(
+    bench: Bench, do: str, outcome: type[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shell, "FIRST_PAUSE", 0.02)
+    bench.broker = unwilling = Unwilling(TOPOLOGY)
+    async with bench.shell():
+        await bench.publish(await bench.upload(do))
+        unwilling.refusals = 8
+        await bench.until(lambda: bool(bench.outcomes(outcome)))
+        await bench.publish(await bench.upload("work", capture_id="next"), id="event-2")
+        await bench.until(lambda: any(e.data.capture_id == "next" for e in bench.outcomes(PosesReady)))
+    assert not await bench.dead()
+    assert len(bench.outcomes(outcome)) == (2 if do == "work" else 1)
+
+
+async def test_an_outage_of_the_store_uses_up_no_attempts(bench: Bench) -> None:
+    event, failures = await bench.upload("work"), 6
+    download = bench.store.download
+
+    async def failing(key: str, path: Path, limit: int) -> Fetched:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise StorageUnavailable("away")
+        return await download(key, path, limit)
+
+    bench.store.download = failing  # type: ignore[method-assign]
+    async with bench.shell():
+        await bench.publish(event)
+        await bench.until(lambda: bool(bench.outcomes(PosesReady)))
+    assert bench.count("events_retried_total", stage="prepare", code="storage_unavailable") == 6
+
+
+async def test_a_name_that_cannot_be_written_harms_nobody(bench: Bench) -> None:
+    async with bench.shell():
+        await bench.publish(await bench.upload("reject", file="\ud800.png"))
+        await bench.until(lambda: bool(bench.outcomes(CaptureFailed)))
+        await bench.publish(await bench.upload("work", capture_id="next"), id="event-2")
+        await bench.until(lambda: bool(bench.outcomes(PosesReady)))
+
+
+async def test_a_full_disk_is_named(bench: Bench) -> None:
+    async with bench.shell():
+        await bench.publish(await bench.upload("fill the disk"))
+        await bench.until(lambda: bool(bench.outcomes(CaptureFailed)))
+    failed = bench.outcomes(CaptureFailed)[0].data
+    assert isinstance(failed, CaptureFailed)
+    assert failed.error.code == "disk_full"
+    assert bench.computed == 3

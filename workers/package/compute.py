@@ -7,8 +7,10 @@ from typing import Any
 import cv2
 import numpy as np
 import trimesh
+from numpy.typing import NDArray
 
 from workers.geometry.cameras import read_cameras
+from workers.geometry.images import encoded, read_rgb, write_png
 from workers.package import glb
 from workers.package.poster import Mesh, poster
 
@@ -29,8 +31,9 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
         np.asarray(mesh.visual.uv, np.float64),
         np.asarray(mesh.faces, np.int64),
     )
+    kd = read_rgb(folder / "texture_kd.png")
     textures = {
-        "kd": (_jpeg(folder / "texture_kd.png"), "image/jpeg"),
+        "kd": (_jpeg(kd), "image/jpeg"),
         "ks": ((folder / "texture_ks.png").read_bytes(), "image/png"),
         "n": ((folder / "texture_n.png").read_bytes(), "image/png"),
     }
@@ -41,10 +44,9 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     (outputs / "model.glb").write_bytes(model)
     report(0.6, {"step": "poster"})
     cameras, _ = read_cameras(inputs / "dataset" / "cameras.json")
-    kd = cv2.cvtColor(np.asarray(cv2.imread(str(folder / "texture_kd.png"))), cv2.COLOR_BGR2RGB)
     vertices, normals, uv, faces = arrays
     picture = poster(Mesh.of(vertices, normals, uv, faces, kd), cameras.c2w)
-    cv2.imwrite(str(outputs / "poster.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    write_png(outputs / "poster.png", picture)
     report(1.0, {"step": "done"})
     return {
         "metrics": {
@@ -56,13 +58,7 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     }
 
 
-def _jpeg(path: Path) -> bytes:
-    """The picture as JPEG without chroma subsampling, which would bleed across the atlas' seams."""
-    options = [
-        cv2.IMWRITE_JPEG_QUALITY,
-        JPEG_QUALITY,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-    ]
-    _, encoded = cv2.imencode(".jpg", np.asarray(cv2.imread(str(path))), options)
-    return bytes(encoded)
+def _jpeg(image: NDArray[np.uint8]) -> bytes:
+    """As JPEG without chroma subsampling, which would bleed across the atlas' seams."""
+    sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+    return encoded(image, ".jpg", cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, *sampling)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from contracts.errors import CameraUnsupported, MaskEmpty, MasksIncomplete, PosesMissing
 from workers.geometry.cameras import Cameras, to_llff, write_cameras
+from workers.geometry.images import write_png
 from workers.prepare import llff, transforms
 from workers.prepare.capture import Shot, Upload
 from workers.prepare.frame import bounds, object_sphere, to_normalised
@@ -121,9 +122,9 @@ def _prepare(shot: Shot, stem: str, outputs: Path, use_masks: bool) -> Prepared:
     else:
         rgb = rectify(picture.rgb, *geometry)
         alpha = rectify(mask, *geometry, border=cv2.BORDER_CONSTANT)
-    cv2.imwrite(str(outputs / "images" / f"{stem}.png"), np.ascontiguousarray(rgb[..., ::-1]))
+    write_png(outputs / "images" / f"{stem}.png", rgb)
     if alpha is not None:
-        cv2.imwrite(str(outputs / "alpha" / f"{stem}.png"), alpha)
+        write_png(outputs / "alpha" / f"{stem}.png", alpha)
     return Prepared(
         shot=shot,
         stem=stem,

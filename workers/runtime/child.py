@@ -14,6 +14,7 @@ worker's secrets, so a picture that takes over its decoder finds no key to the s
 """
 
 import contextlib
+import errno
 import importlib
 import json
 import os
@@ -47,7 +48,8 @@ def _perform(task: dict[str, Any], answers: TextIO) -> dict[str, Any]:
             done = module.run(Path(task["inputs"]), Path(task["outputs"]), task["parameters"], report)
         return {"done": done, "usage": usage}
     except Exception as error:
-        code = getattr(error, "code", "compute_failed")
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        code = "disk_full" if full else getattr(error, "code", "compute_failed")
         params = getattr(error, "params", {})
         stack = traceback.format_exc(limit=-20)
         message = str(error) if hasattr(error, "code") else f"{type(error).__name__}: {error}"

@@ -92,7 +92,7 @@ class Compute:
                 raise TimeLimitExceeded(f"{module} took longer than {limit:g} s", limit=limit) from None
             finally:
                 if not self._idle:
-                    self.kill()
+                    await self.close()
 
     async def _converse(self, task: dict[str, Any], on_progress: OnProgress) -> Computed:
         process = self._process
@@ -121,16 +121,10 @@ class Compute:
                 raise from_code(error["code"], error["message"], **params)
         raise ComputeDied(f"the process computing {task['module']} ended with status {await process.wait()}")
 
-    def kill(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                self._process.kill()
-        self._process = None
-        self._idle = True
-
     async def close(self) -> None:
         """Kill the child and wait until it is gone."""
-        process = self._process
-        self.kill()
+        process, self._process, self._idle = self._process, None, True
         if process is not None:
+            with suppress(ProcessLookupError):
+                process.kill()
             await process.wait()

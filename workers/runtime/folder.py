@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from contracts.errors import StorageUnavailable
-from workers.runtime.storage import Fetched, NotFound, Stat
+from workers.runtime.storage import Fetched, NotFound, Stat, local_disk
 
 CHUNK = 1 << 20
 T = TypeVar("T")
@@ -35,7 +35,11 @@ class FolderStore:
         return await self._do(key, Path.read_bytes)
 
     async def download(self, key: str, path: Path, limit: int) -> Fetched:
-        return await self._do(key, lambda source: _copy(source, path, limit))
+        def copy(source: Path) -> Fetched:
+            with source.open("rb") as reader, local_disk(path), path.open("wb") as writer:
+                return _copy(reader, writer, limit)
+
+        return await self._do(key, copy)
 
     async def put(self, key: str, path: Path, media_type: str) -> None:
         def place(target: Path) -> None:
@@ -80,11 +84,10 @@ class FolderStore:
             Path(name).unlink(missing_ok=True)
 
 
-def _copy(source: Path, target: Path, limit: int) -> Fetched:
+def _copy(reader: BinaryIO, writer: BinaryIO, limit: int) -> Fetched:
     digest, size = hashlib.sha256(), 0
-    with source.open("rb") as reader, target.open("wb") as writer:
-        while size <= limit and (chunk := reader.read(min(CHUNK, limit + 1 - size))):
-            digest.update(chunk)
-            writer.write(chunk)
-            size += len(chunk)
+    while size <= limit and (chunk := reader.read(min(CHUNK, limit + 1 - size))):
+        digest.update(chunk)
+        writer.write(chunk)
+        size += len(chunk)
     return Fetched(size, digest.hexdigest())

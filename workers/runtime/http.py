@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus and `/healthz` for whoever restarts us, on one port."""
+"""`/metrics` for Prometheus, `/healthz` (alive: do not restart) and `/readyz` (able to work), on one port."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -6,28 +6,37 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from workers.runtime.settings import SettingsError
+
 
 @asynccontextmanager
 async def serve(
-    host: str, port: int, registry: CollectorRegistry, healthy: Callable[[], str | None]
+    host: str, port: int, registry: CollectorRegistry, fault: Callable[[], str | None]
 ) -> AsyncIterator[int]:
-    """Yields the port listened on (`port` 0 takes a free one). `healthy` returns None, or one
-    sentence that says what is wrong; then `/healthz` answers 503 with it."""
+    """Yields the port listened on (`port` 0 takes a free one). `fault` returns None, or one sentence
+    that says what is wrong; then `/readyz` answers 503 with it. A worker waits for a broker that is
+    away, so that is no reason to restart it: `/healthz` answers as long as the process does.
+    """
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def healthz(_: web.Request) -> web.Response:
-        fault = healthy()
-        return web.Response(text=fault or "ok", status=503 if fault else 200)
+        return web.Response(text="ok")
+
+    async def readyz(_: web.Request) -> web.Response:
+        wrong = fault()
+        return web.Response(text=wrong or "ok", status=503 if wrong else 200)
 
     app = web.Application()
-    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz)])
+    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise SettingsError(f"PHOTOTWIN_HTTP_PORT: cannot listen on {port}: {error.strerror}") from None
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

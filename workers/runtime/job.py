@@ -4,13 +4,13 @@ import asyncio
 import hashlib
 import mimetypes
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -41,6 +41,8 @@ MEDIA_TYPES = {
 }
 
 OnBytes = Callable[[int], None]
+A = TypeVar("A")
+R = TypeVar("R")
 
 
 class Job:
@@ -58,7 +60,7 @@ class Job:
         """Raises UploadMissing and StorageUnavailable: where an upload came without a digest, the
         store's etag takes its place."""
         inputs = worker.inputs(event)
-        uploads = await _gather(_with_digest(store, upload) for upload in inputs.uploads)
+        uploads = await _gather(lambda upload: _with_digest(store, upload), inputs.uploads)
         inputs = replace(inputs, uploads=tuple(uploads))
         digests = {upload.key: upload.sha256 or f"{upload.etag}" for upload in uploads}
         digests |= {name: ref.content for name, ref in inputs.manifests.items()}
@@ -88,18 +90,21 @@ class Job:
         if sum(upload.bytes for upload in self.inputs.uploads) > limit:
             raise UploadTooLarge(f"the upload has more than {limit} bytes", limit=f"{limit / 1e9:.1f} GB")
         prefix = self.event.folder + "upload/"
-        await _gather(
-            _fetch_upload(self._store, upload, folder / "upload" / upload.key.removeprefix(prefix), on_bytes)
-            for upload in self.inputs.uploads
-        )
+
+        async def fetch_upload(upload: UploadedFile) -> None:
+            path = folder / "upload" / upload.key.removeprefix(prefix)
+            await _fetch_upload(self._store, upload, path, on_bytes)
+
+        await _gather(fetch_upload, self.inputs.uploads)
         for name, ref in self.inputs.manifests.items():
             manifest = await self.manifest(ref)
             wanted = self.inputs.only.get(name)
-            await _gather(
-                _fetch_artefact(self._store, artefact, folder / name / artefact.name, on_bytes)
-                for artefact in manifest.artefacts
-                if wanted is None or artefact.name in wanted
-            )
+            artefacts = [a for a in manifest.artefacts if wanted is None or a.name in wanted]
+
+            async def fetch_artefact(artefact: Artefact, below: Path = folder / name) -> None:
+                await _fetch_artefact(self._store, artefact, below / artefact.name, on_bytes)
+
+            await _gather(fetch_artefact, artefacts)
 
     async def manifest(self, ref: ManifestRef) -> Manifest:
         """Another stage's manifest. Raises ObjectDamaged, StorageUnavailable."""
@@ -115,8 +120,8 @@ class Job:
         """The result: artefacts first, the manifest last. Where another worker's manifest is there
         by then, that one counts and is returned."""
         artefacts = await _gather(
-            self._put_artefact(path, path.relative_to(folder).as_posix(), on_bytes)
-            for path in sorted(p for p in folder.rglob("*") if p.is_file())
+            lambda path: self._put_artefact(path, path.relative_to(folder).as_posix(), on_bytes),
+            sorted(path for path in folder.rglob("*") if path.is_file()),
         )
         parameters = self.worker.parameters(self.event)
         manifest = Manifest(
@@ -232,17 +237,17 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-async def _gather(tasks: Iterable[Any]) -> list[Any]:
-    """All at once, a few at a time; the first error cancels the rest."""
+async def _gather(action: Callable[[A], Awaitable[R]], items: Iterable[A]) -> list[R]:
+    """The action on all items at once, a few at a time; the first error cancels the rest."""
     slots = asyncio.Semaphore(TRANSFERS)
 
-    async def in_turn(task: Any) -> Any:
+    async def in_turn(item: A) -> R:
         async with slots:
-            return await task
+            return await action(item)
 
     try:
         async with asyncio.TaskGroup() as group:
-            running = [group.create_task(in_turn(task)) for task in tasks]
+            running = [group.create_task(in_turn(item)) for item in items]
     except* Exception as errors:
         raise errors.exceptions[0] from None
     return [task.result() for task in running]

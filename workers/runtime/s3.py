@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.errors import StorageUnavailable
 from workers.runtime.settings import Settings
-from workers.runtime.storage import Fetched, NotFound, Stat
+from workers.runtime.storage import Fetched, NotFound, Stat, local_disk
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
@@ -67,11 +67,13 @@ class S3Store:
         with _storage_errors(key):
             response = await self._client.get_object(Bucket=self.bucket, Key=key)
             async with response["Body"] as body:
-                with path.open("wb") as file:
-                    while size <= limit and (chunk := await body.content.read(min(CHUNK, limit + 1 - size))):
-                        digest.update(chunk)
+                with local_disk(path), path.open("wb"):
+                    pass
+                while size <= limit and (chunk := await body.content.read(min(CHUNK, limit + 1 - size))):
+                    digest.update(chunk)
+                    size += len(chunk)
+                    with local_disk(path), path.open("ab") as file:
                         file.write(chunk)
-                        size += len(chunk)
         return Fetched(size, digest.hexdigest())
 
     async def put(self, key: str, path: Path, media_type: str) -> None:

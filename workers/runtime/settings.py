@@ -37,8 +37,9 @@ class Settings(BaseSettings):
     http_port: Annotated[int, Field(ge=0, le=65535)] = 9400
     """Of /metrics and /healthz; 0 takes any free port."""
 
-    time_limit: Annotated[float, Field(gt=0)] = 3600.0
-    """Seconds after which a job's computation is killed."""
+    time_limit: Annotated[float, Field(gt=0)] = 1500.0
+    """Seconds after which a job's computation is killed; below the half hour for which RabbitMQ lets a
+    delivery go unacknowledged unless told otherwise."""
     max_attempts: Annotated[int, Field(ge=1)] = 5
     threads: Annotated[int, Field(ge=1)] = os.cpu_count() or 1
     """For the numeric kernels of one job."""

@@ -25,8 +25,10 @@ from contracts.errors import (
     BrokerUnavailable,
     ComputeFailed,
     ContractError,
+    DeliveryLost,
     EventReturned,
     EventUnknown,
+    Outage,
     PhototwinError,
 )
 from contracts.events import CaptureFailed, Event, Failure
@@ -42,6 +44,7 @@ from workers.runtime.storage import ObjectStore
 from workers.runtime.worker import Worker
 
 DRAIN_PAUSE = 1.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 
 
 class Shell:
@@ -80,7 +83,9 @@ class Shell:
                     job.cancel()
                     with suppress(asyncio.CancelledError):
                         await job
-                    await delivery.give_back()
+                    self._log.info("job given back", event_id=delivery.message.id)
+                    with suppress(Outage):  # then the closing of the connection gives it back
+                        await delivery.give_back()
                 stopping.cancel()
 
     async def _next(self, deliveries: Any, stop: asyncio.Event, drain: bool) -> Delivery | None:
@@ -106,8 +111,8 @@ class Shell:
                 await waiting
 
     async def handle(self, delivery: Delivery) -> None:
-        """One delivery, settled whatever happens: unless the broker is out of reach, and then the
-        message comes again by itself."""
+        """One delivery, settled whatever happens. While the broker takes no messages it is tried again
+        for as long as that lasts: the result is in the store by then, and is only announced."""
         stage = self.worker.stage
         started = time.monotonic()
         self._metrics.consumed.labels(stage).inc()
@@ -115,11 +120,23 @@ class Shell:
             structlog.contextvars.bound_contextvars(stage=stage, event_id=delivery.message.id),
             self._metrics.in_flight.labels(stage).track_inprogress(),
         ):
-            try:
-                outcome = await self._settle(delivery)
-            except (BrokerUnavailable, EventReturned) as error:
-                outcome = "unsettled"
-                self._log.error("delivery not settled, it will come again", error=error.message)
+            pause = FIRST_PAUSE
+            while True:
+                try:
+                    outcome = await self._settle(delivery)
+                    break
+                except DeliveryLost as error:
+                    self._log.warning("delivery lost, it will come again", error=error.message)
+                    outcome = "lost"
+                    break
+                except (BrokerUnavailable, EventReturned) as error:
+                    self._log.error("cannot settle yet", code=error.code, error=error.message, pause=pause)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+                except Exception as error:  # nothing that a message holds may end the worker
+                    outcome = "dead_lettered"
+                    await self._bury(delivery, _unforeseen(error), 0)
+                    break
         self._metrics.duration.labels(stage, outcome).observe(time.monotonic() - started)
 
     async def _settle(self, delivery: Delivery) -> str:
@@ -132,7 +149,10 @@ class Shell:
         wait = (datetime.now(UTC) - envelope.time).total_seconds()
         event = envelope.data
         with structlog.contextvars.bound_contextvars(
-            capture_id=event.capture_id, tenant=event.tenant, trace_id=trace_id(envelope.traceparent)
+            event_id=envelope.id,
+            capture_id=event.capture_id,
+            tenant=event.tenant,
+            trace_id=trace_id(envelope.traceparent),
         ):
             outcome = await self._attempt(envelope, delivery)
         self._metrics.queue_wait.labels(self.worker.stage, outcome).observe(max(0.0, wait))
@@ -141,17 +161,18 @@ class Shell:
     async def _attempt(self, envelope: Envelope, delivery: Delivery) -> str:
         try:
             return await self._work(envelope, delivery)
+        except (DeliveryLost, BrokerUnavailable, EventReturned):
+            raise
         except PhototwinError as error:
             return await self._failed(delivery, envelope, error)
         except Exception as error:
-            message = f"{type(error).__name__}: {error}"
-            unforeseen = ComputeFailed(message, stack=traceback.format_exc(limit=-20))
-            return await self._failed(delivery, envelope, unforeseen)
+            return await self._failed(delivery, envelope, _unforeseen(error))
 
     async def _work(self, envelope: Envelope, delivery: Delivery) -> str:
         """Steps 2 to 7."""
         job = await Job.of(self.worker, envelope.data, self._store)
         with structlog.contextvars.bound_contextvars(job_key=job.key):
+            self._log.info("job started", attempt=job.event.attempt, returns=delivery.returns)
             await job.check_cancelled()
             result, outcome = await job.existing(), "adopted"
             if result is None:
@@ -160,7 +181,8 @@ class Shell:
             manifest, ref = result
             await self._publish(self.worker.reply(job.event, manifest, ref), envelope.traceparent, job.key)
             await delivery.ack()
-            self._log.info("job finished", outcome=outcome, **manifest.usage.model_dump())
+            cost = manifest.usage.model_dump() if outcome == "done" else {}
+            self._log.info("job finished", outcome=outcome, **cost)
             return outcome
 
     async def _produce(self, job: Job, envelope: Envelope) -> tuple[Manifest, ManifestRef]:
@@ -200,20 +222,20 @@ class Shell:
     async def _failed(self, delivery: Delivery, envelope: Envelope, error: PhototwinError) -> str:
         event, stage = envelope.data, self.worker.stage
         decision = decide(error, event.attempt, self._settings.max_attempts)
-        self._log.warning(
-            "job failed", code=error.code, error=error.message, then=decision.action, **_stack(error)
+        level = "info" if decision.action == "stop" else "warning"
+        getattr(self._log, level)(
+            "job ends", code=error.code, error=error.message, then=decision.action, **_stack(error)
         )
         if decision.action == "retry":
-            again = envelope.model_copy(
-                update={"data": event.model_copy(update={"attempt": event.attempt + 1})}
-            )
+            attempt = event.attempt + (1 if decision.counts else 0)
+            again = envelope.model_copy(update={"data": event.model_copy(update={"attempt": attempt})})
             await delivery.retry(again.encode(), decision.delay)
             self._metrics.retried.labels(stage, error.code).inc()
             return "retried"
         if decision.action == "stop":
             await delivery.ack()
             return "cancelled"
-        await self._publish_failure(event, envelope.traceparent, error)
+        await self._publish_failure(event, envelope.id, envelope.traceparent, error)
         if decision.action == "fail":
             await delivery.ack()
             return "rejected"
@@ -224,34 +246,45 @@ class Shell:
         """To the dead letters; and where it can at least be read whose it is, the sender is told."""
         self._log.warning("event not readable", code=error.code, error=error.message)
         if (event := sender(delivery.message.body)) is not None:
-            await self._publish_failure(event, new_traceparent(), error)
+            await self._publish_failure(event, delivery.message.id, new_traceparent(), error)
         await self._bury(delivery, error, 0)
         return "dead_lettered"
 
-    async def _publish_failure(self, event: Event, parent: str, error: PhototwinError) -> None:
+    async def _publish_failure(self, event: Event, cause: str, parent: str, error: PhototwinError) -> None:
+        """`cause`: the id of the event that failed, which makes the failure's own."""
         failure = Failure(
             code=error.code,
-            message=error.message[:4000],
-            sentence=error.sentence[:1000],
-            action=error.action[:1000],
-            params={name: value for name, value in error.params.items() if name != "stack"},
+            message=encodable(error.message)[:4000],
+            sentence=encodable(error.sentence)[:1000],
+            action=encodable(error.action)[:1000],
+            params={name: encodable(value) for name, value in error.params.items() if name != "stack"},
         )
         failed = event.followed_by(CaptureFailed, stage=self.worker.stage, error=failure)
-        await self._publish(failed, parent, f"{event.generation}/{self.worker.stage}/{error.code}")
+        await self._publish(failed, parent, f"{self.worker.stage}/{cause}")
 
     async def _bury(self, delivery: Delivery, error: PhototwinError, attempt: int) -> None:
         headers: dict[str, str | int] = {
             "phototwin-error-code": error.code,
-            "phototwin-error-message": error.message[:2000],
+            "phototwin-error-message": encodable(error.message)[:2000],
             "phototwin-stage": self.worker.stage,
             "phototwin-attempts": attempt + 1,
             "phototwin-time": datetime.now(UTC).isoformat(),
         }
         if stack := error.params.get("stack"):
-            headers["phototwin-stack"] = stack[-8000:]
+            headers["phototwin-stack"] = encodable(stack)[-8000:]
         await delivery.dead_letter(headers)
         self._metrics.dead_lettered.labels(self.worker.stage, error.code).inc()
 
 
+def _unforeseen(error: Exception) -> ComputeFailed:
+    """A bug, ours or a library's, as an error of the tree. For use where it is being handled."""
+    return ComputeFailed(f"{type(error).__name__}: {error}", stack=traceback.format_exc(limit=-20))
+
+
 def _stack(error: PhototwinError) -> dict[str, str]:
     return {"stack": error.params["stack"]} if "stack" in error.params else {}
+
+
+def encodable(value: Any) -> Any:
+    """A text with what cannot be written as UTF-8 replaced: file names of strangers hold anything."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

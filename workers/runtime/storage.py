@@ -1,8 +1,12 @@
 """Object storage: one interface, S3 (`s3.S3Store`) and a folder (`folder.FolderStore`)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from contracts.errors import DiskFull
 
 
 class NotFound(LookupError):
@@ -21,6 +25,15 @@ class Fetched:
 
     bytes: int
     sha256: str
+
+
+@contextmanager
+def local_disk(path: Path) -> Iterator[None]:
+    """What goes wrong with our own file is no fault of the store's. Raises DiskFull."""
+    try:
+        yield
+    except OSError as error:
+        raise DiskFull(f"cannot write {path}: {error}") from error
 
 
 class ObjectStore(Protocol):

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from contracts.errors import MasksMissing
+from workers.geometry.images import read_grey, write_png
 from workers.segment.threshold import sharpen
 
 Report = Callable[[float, dict[str, Any]], None]
@@ -25,9 +25,8 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     shares = []
     for index, path in enumerate(alphas):
         report(index / len(alphas), {"step": f"mask {index + 1} of {len(alphas)}"})
-        alpha = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
-        mask = sharpen(alpha, parameters["threshold"])
-        cv2.imwrite(str(outputs / path.name), mask)
+        mask = sharpen(read_grey(path), parameters["threshold"])
+        write_png(outputs / path.name, mask)
         shares.append(float((mask > 0).mean()))
     report(1.0, {"step": "done"})
     return {"metrics": {"images": len(alphas), "mean_coverage": round(float(np.mean(shares)), 4)}}
