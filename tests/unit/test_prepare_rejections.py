@@ -4,15 +4,19 @@ import json
 import shutil
 import stat
 import struct
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from contracts.errors import InputError
@@ -107,6 +111,29 @@ TRANSFORMS = {
     "pose of words": (set_pose("identity"), "pose_invalid", "4x4"),
     "pose too small": (set_pose([[1, 0], [0, 1]]), "pose_invalid", "4x4"),
     "no focal": (lambda c: edit(c, lambda d: d.pop("fl_x")), "poses_unreadable", "focal"),
+    "focal of a planet": (set_top(fl_x=1e6), "poses_unreadable", "focal"),
+    "focal beyond floats": (set_top(fl_x=10**400), "poses_unreadable", "fl_x"),
+    "pose beyond floats": (set_pose([[10**400] * 4] * 4), "pose_invalid", "4x4"),
+    "pose beyond reason": (set_pose((RIG.c2w[2] + np.eye(4, k=3) * 1e12).tolist()), "pose_invalid", "origin"),
+    "principal point outside": (set_top(cx=1e6), "poses_unreadable", "principal point"),
+    "negative size": (set_top(w=-160, h=-120), "poses_unreadable", "focal"),
+    "one place": (
+        lambda c: edit(
+            c, lambda d: [f["transform_matrix"][i].__setitem__(3, 1.0) for f in d["frames"] for i in range(3)]
+        ),
+        "pose_invalid",
+        "one place",
+    ),
+    "one photo twice": (
+        lambda c: edit(c, lambda d: d["frames"][1].update(file_path=d["frames"][0]["file_path"])),
+        "poses_unreadable",
+        "twice",
+    ),
+    "a name that is no text": (
+        lambda c: edit(c, lambda d: d["frames"][0].update(file_path="images/\ud800.png")),
+        "image_missing",
+        "images/?.png",
+    ),
     "negative focal": (set_top(fl_x=-3), "poses_unreadable", "focal"),
     "focal of words": (set_top(fl_x="wide"), "poses_unreadable", "fl_x"),
     "no frames": (set_top(frames="none"), "poses_unreadable", "frames"),
@@ -225,6 +252,9 @@ ARCHIVES: dict[str, Callable[[zipfile.ZipFile], object]] = {
     "bomb": lambda z: z.writestr("bomb.png", b"\0" * 30_000_000, zipfile.ZIP_DEFLATED),
     "file and folder": lambda z: list(map(z.writestr, ("a", "a/b"), "xx")),
     "too many": lambda z: list(map(z.writestr, map(str, range(safe_input.MAX_ENTRIES + 1)), repeat(""))),
+    "no name": lambda z: z.writestr(entry("."), "x"),
+    "deep": lambda z: z.writestr("d/" * 30 + "x", "x"),
+    "lzma": lambda z: z.writestr("a.png", "x", zipfile.ZIP_LZMA),
     "long name": lambda z: z.writestr("n" * 300, "x"),
 }
 
@@ -270,3 +300,32 @@ def test_heic_without_its_decoder_says_what_to_do(tmp_path: Path, monkeypatch: p
         safe_input.read_image(photo, photo.name)
     assert caught.value.code == "format_unsupported"
     assert "JPEG" in caught.value.action
+
+
+@given(st.binary(max_size=300))
+def test_any_npy_ends_in_a_typed_error_or_an_array(content: bytes) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(content)) + content)
+        file.flush()
+        with suppress(InputError):
+            safe_input.read_npy(Path(file.name), "a.npy")
+
+
+@given(st.binary(max_size=400), st.integers(0, 200))
+def test_any_damage_to_a_zip_ends_in_a_typed_error_or_none(damage: bytes, place: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.zip")
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("images/a.txt", "text " * 50)
+        body = bytearray(path.read_bytes())
+        body[place : place + len(damage)] = damage
+        path.write_bytes(bytes(body))
+        (Path(folder) / "out").mkdir()
+        with suppress(InputError):
+            safe_input.extract_zip(path, Path(folder) / "out", "a.zip")
+
+
+def test_garbage_in_exif_is_no_reason_to_refuse_a_photo(tmp_path: Path) -> None:
+    photo = tmp_path / "a.png"
+    Image.new("RGB", (64, 64), "red").save(photo, exif=b"Exif\0\0II*\0")
+    assert safe_input.read_image(photo, "a.png").orientation == 1

@@ -203,4 +203,4 @@ def write_cameras(
         )
     ]
     world = {**world, "to_normalised": np.asarray(world["to_normalised"]).tolist()}
-    path.write_text(json.dumps({"images": images, "world": world}, indent=1))
+    path.write_text(json.dumps({"images": images, "world": world}, indent=1, allow_nan=False))

@@ -13,6 +13,7 @@ from contracts.errors import (
     ImageMissing,
     PoseInvalid,
     PosesMissing,
+    PosesUnreadable,
     TooFewImages,
     TooManyImages,
 )
@@ -20,6 +21,9 @@ from workers.runtime.safe_input import IMAGE_SUFFIXES, SEND_INSTEAD, extract_zip
 
 MIN_IMAGES = 6
 MAX_IMAGES = 600
+FARTHEST = 1e9
+FOCAL_RANGE = (0.05, 50.0)
+"""Of the picture's width: from beyond any fisheye to beyond any telescope."""
 LAYOUTS = (
     "Send a folder or zip with transforms.json (nerfstudio or instant-ngp), "
     "or poses_bounds.npy (LLFF) and images/."
@@ -58,10 +62,16 @@ class Upload:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for archive in sorted(root.rglob("*")):
-            if archive.is_file() and archive.suffix.lower() == ".zip":
-                extract_zip(archive, archive.parent, archive.name)
-                archive.unlink()
+        archives = [path for path in root.rglob("*") if path.is_file() and path.suffix.lower() == ".zip"]
+        if len(archives) > 1:
+            raise FormatUnsupported(
+                f"the upload has {len(archives)} zip files; just one is unpacked",
+                file=", ".join(sorted(path.name for path in archives))[:200],
+                advice="Put the whole capture into one zip.",
+            )
+        for archive in archives:
+            extract_zip(archive, archive.parent, archive.name)
+            archive.unlink()
         self.files = sorted(
             path
             for path in root.rglob("*")
@@ -98,6 +108,7 @@ class Upload:
     def resolve(self, base: Path, relative: str, what: str) -> Path:
         """The uploaded file that a path within the capture means; the suffix may be left out, as
         NeRF's own files do. Raises ImageMissing, also for paths that lead elsewhere."""
+        relative = relative.encode("utf-8", "replace").decode()
         parts = PurePosixPath(relative.replace("\\", "/"))
         inside = not parts.is_absolute() and ".." not in parts.parts
         for suffix in ("", *IMAGE_SUFFIXES):
@@ -157,10 +168,38 @@ def check_count(found: int) -> None:
         )
 
 
+def checked_shots(shots: list[Shot]) -> list[Shot]:
+    """The shots, where they make sense together and each for itself.
+
+    Raises PoseInvalid, PosesUnreadable, and as `check_count`.
+    """
+    check_count(len(shots))
+    names = [shot.name for shot in shots]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise PosesUnreadable(f"the image {twice} is named twice", file=twice)
+    for shot in shots:
+        width, height = shot.size or (1.0, 1.0)
+        low, high = FOCAL_RANGE
+        if min(width, height) <= 0 or not all(low < focal / width < high for focal in shot.focal):
+            raise PosesUnreadable(
+                f"the focal length of {shot.name}, {shot.focal[0]:g} for {width:g} pixels, makes no sense",
+                file=shot.name,
+            )
+        if shot.centre and not (0 <= shot.centre[0] <= width and 0 <= shot.centre[1] <= height):
+            raise PosesUnreadable(f"the principal point of {shot.name} lies outside of it", file=shot.name)
+    positions = np.array([shot.c2w[:3, 3] for shot in shots])
+    spread = np.ptp(positions, axis=0).max()
+    if spread <= 1e-9 * max(1.0, float(np.abs(positions).max())):
+        raise PoseInvalid("all cameras stand at one place: nothing can be measured from there", file=names[0])
+    return shots
+
+
 def checked_pose(matrix: NDArray[np.float64], name: str) -> NDArray[np.float64]:
     """(4, 4) camera-to-world with an exact rotation. Raises PoseInvalid."""
     if not np.isfinite(matrix).all():
         raise PoseInvalid(f"the pose of {name} has values that are not finite", file=name)
+    if np.abs(matrix[:3, 3]).max() > FARTHEST:
+        raise PoseInvalid(f"the pose of {name} is more than {FARTHEST:g} units from the origin", file=name)
     rotation = matrix[:3, :3]
     if np.abs(rotation.T @ rotation - np.eye(3)).max() > 0.02:
         raise PoseInvalid(f"the pose of {name} is no rotation: its columns are not orthonormal", file=name)

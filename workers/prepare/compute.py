@@ -23,7 +23,7 @@ from contracts.errors import CameraUnsupported, MaskEmpty, MasksIncomplete, Pose
 from workers.geometry.cameras import Cameras, to_llff, write_cameras
 from workers.geometry.images import write_png
 from workers.prepare import llff, transforms
-from workers.prepare.capture import Shot, Upload
+from workers.prepare.capture import Shot, Upload, checked_shots
 from workers.prepare.frame import bounds, object_sphere, to_normalised
 from workers.prepare.orientation import upright, upright_mask
 from workers.prepare.rectify import cropped_intrinsics, folds, rectify, rectify_straight_alpha, square_crop
@@ -54,7 +54,7 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     report(0.0, {"step": "reading"})
     if parameters["ignore_poses"]:
         raise PosesMissing("poses are to be ignored, and estimating them is not built yet")
-    shots = read_shots(Upload(inputs / "upload"), parameters["kind"])
+    shots = checked_shots(read_shots(Upload(inputs / "upload"), parameters["kind"]))
     (outputs / "images").mkdir()
     (outputs / "alpha").mkdir()
     stems = unique_stems([shot.name for shot in shots])

@@ -10,6 +10,7 @@ from workers.prepare.capture import Shot, Upload, check_count, checked_pose
 from workers.runtime.safe_input import read_npy
 
 IMAGE_LIST = "poses_bounds.images.txt"
+MAX_LIST_CHARACTERS = 1 << 20
 
 
 def read(upload: Upload, path: Path) -> list[Shot]:
@@ -21,7 +22,7 @@ def read(upload: Upload, path: Path) -> list[Shot]:
     """
     rows = read_npy(path, path.name)
     if rows.ndim != 2 or rows.shape[1] != 17:
-        shape = " x ".join(map(str, rows.shape))
+        shape = " x ".join(map(str, rows.shape)) or "a single number"
         raise PosesUnreadable(f"{path.name} is {shape}, not N x 17", file=path.name)
     images = _images(upload, path)
     if len(images) != len(rows):
@@ -57,7 +58,8 @@ def read(upload: Upload, path: Path) -> list[Shot]:
 def _images(upload: Upload, path: Path) -> list[Path]:
     listing = path.parent / IMAGE_LIST
     if listing in upload.files:
-        lines = listing.read_text(errors="replace").splitlines()
+        with listing.open(errors="replace") as file:
+            lines = file.read(MAX_LIST_CHARACTERS).splitlines()
         return [upload.resolve(path.parent, line.strip(), IMAGE_LIST) for line in lines if line.strip()]
     images = upload.images(path.parent / "images") or upload.images(path.parent)
     if not images:

@@ -4,6 +4,7 @@ https://docs.nerf.studio/quickstart/data_conventions.html
 """
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from contracts.errors import CameraUnsupported, PoseInvalid, PosesUnreadable
 from workers.prepare.capture import Shot, Upload, check_count, checked_pose
 from workers.runtime.safe_input import read_json
 
+SMALLEST_ANGLE = 1e-3
 PINHOLE_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
 
 
@@ -25,7 +27,7 @@ def read(upload: Upload, path: Path) -> list[Shot]:
     frames = document.get("frames") if isinstance(document, dict) else None
     if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
         raise PosesUnreadable(f"{path.name} has no list 'frames'", file=path.name)
-    check_count(len(frames))
+    check_count(len(frames))  # before a hundred thousand are looked at
     return [_shot(upload, path, {**document, **frame}) for frame in frames]
 
 
@@ -36,7 +38,7 @@ def _shot(upload: Upload, path: Path, frame: dict[str, Any]) -> Shot:
     image = upload.resolve(path.parent, name, f"{path.name}: the image")
     _check_model(frame)
     mask_name = frame.get("mask_path")
-    named = isinstance(mask_name, str)
+    named = isinstance(mask_name, str) and mask_name
     mask = (
         upload.resolve(path.parent, str(mask_name), f"{path.name}: the mask")
         if named
@@ -58,7 +60,7 @@ def _shot(upload: Upload, path: Path, frame: dict[str, Any]) -> Shot:
 
 
 def _check_model(frame: dict[str, Any]) -> None:
-    model = frame.get("camera_model", "OPENCV")
+    model = frame.get("camera_model") or "OPENCV"
     fisheye = frame.get("is_fisheye") or frame.get("ftheta_p0") is not None
     if fisheye or str(model).upper() not in PINHOLE_MODELS:
         raise CameraUnsupported(f"camera model {'fisheye' if fisheye else model!r:.100} is not supported")
@@ -68,10 +70,10 @@ def _focal(frame: dict[str, Any], size: tuple[float, float] | None, path: Path) 
     """Pixels, or multiples of the width where the frame gives no size."""
     fx, fy = _number(frame, "fl_x", path), _number(frame, "fl_y", path)
     angle_x, angle_y = _number(frame, "camera_angle_x", path), _number(frame, "camera_angle_y", path)
-    if fx is None and angle_x is not None and 0 < angle_x < math.pi:
-        fx = 0.5 * (size[0] if size else 1.0) / math.tan(0.5 * angle_x)
-        if fy is None and size and angle_y is not None and 0 < angle_y < math.pi:
-            fy = 0.5 * size[1] / math.tan(0.5 * angle_y)
+    if fx is None and angle_x is not None:
+        fx = _from_angle(angle_x, size[0] if size else 1.0)
+        if fy is None and size and angle_y is not None:
+            fy = _from_angle(angle_y, size[1])
     elif fx is not None and size is None:
         raise PosesUnreadable(f"{path.name} gives fl_x but not w and h", file=path.name)
     if fx is None or fx <= 0 or (fy is not None and fy <= 0):
@@ -79,6 +81,12 @@ def _focal(frame: dict[str, Any], size: tuple[float, float] | None, path: Path) 
             f"{path.name} gives no valid focal length (fl_x or camera_angle_x)", file=path.name
         )
     return fx, fx if fy is None else fy
+
+
+def _from_angle(angle: float, extent: float) -> float:
+    """Focal length of a field of view; 0 for one that is none."""
+    possible = SMALLEST_ANGLE < angle < math.pi - SMALLEST_ANGLE
+    return 0.5 * extent / math.tan(0.5 * angle) if possible else 0.0
 
 
 def _distortion(frame: dict[str, Any], path: Path) -> tuple[float, float, float, float, float]:
@@ -93,7 +101,7 @@ def _distortion(frame: dict[str, Any], path: Path) -> tuple[float, float, float,
 def _pose(frame: dict[str, Any], name: str, path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
     try:
         rows = np.array(frame.get("transform_matrix"), np.float64)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         rows = np.empty(0)
     if rows.shape not in ((4, 4), (3, 4)):
         raise PoseInvalid(
@@ -106,6 +114,7 @@ def _number(frame: dict[str, Any], key: str, path: Path) -> float | None:
     value = frame.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise PosesUnreadable(f"{path.name}: {key} is {value!r:.100}, not a finite number", file=path.name)
-    return float(value)
+    with suppress(OverflowError):
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    raise PosesUnreadable(f"{path.name}: {key} is {value!r:.100}, not a finite number", file=path.name)

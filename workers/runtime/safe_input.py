@@ -3,19 +3,19 @@
 Meant to run in the computing child process, which holds no secrets.
 """
 
+import errno
 import json
 import stat
 import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from contracts.errors import (
     ArchiveUnsafe,
@@ -23,15 +23,17 @@ from contracts.errors import (
     ImageTooLarge,
     ImageTooSmall,
     ImageUnreadable,
+    InputError,
     PosesUnreadable,
     UploadTooLarge,
 )
 
 MAX_ENTRIES = 5000
 MAX_UNPACKED_BYTES = 4 << 30
+MAX_DEPTH = 20
 MAX_RATIO = 200
 """Of unpacked to packed bytes of one entry; photos hardly shrink at all."""
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = 50_000_000
 MIN_SIDE = 64
 MAX_JSON_BYTES = 64 << 20
 MAX_NPY_BYTES = 64 << 20
@@ -48,6 +50,17 @@ except ImportError:
 else:
     HEIF_INSTALLED = True
     pillow_heif.register_heif_opener()
+
+TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what turns the stored pixels upright."""
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit, below, is checked before any pixel is decoded
 
@@ -77,9 +90,9 @@ def read_image(path: Path, name: str) -> Picture:
     Raises FormatUnsupported, ImageTooLarge, ImageTooSmall, ImageUnreadable.
     """
     with _opened(path, name) as image:
-        orientation = image.getexif().get(0x0112, 1)
+        orientation = _orientation(image)
         stored = image.size
-        upright = ImageOps.exif_transpose(image)
+        upright = image.transpose(TRANSPOSE[orientation]) if orientation in TRANSPOSE else image
         if upright.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
             upright = _eight_bits(upright)
         has_alpha = "A" in upright.mode or "transparency" in upright.info
@@ -96,8 +109,9 @@ def read_mask(path: Path, name: str) -> Picture:
         return picture
     red, green, blue = np.moveaxis(picture.rgb, 2, 0)
     brightness = np.maximum(np.maximum(red, green), blue)
-    if brightness.max() == 1:  # 0 and 1 instead of 0 and 255
-        brightness = brightness * np.uint8(255)
+    brightest = int(brightness.max())
+    if 0 < brightest < 128:  # 0 and 1, say, instead of 0 and 255
+        brightness = brightness * np.uint8(255 // brightest)
     return Picture(picture.rgb, brightness, picture.stored_size, picture.orientation)
 
 
@@ -134,8 +148,24 @@ def _opened(path: Path, name: str) -> Iterator[Image.Image]:
             file=name,
             advice=SEND_INSTEAD,
         ) from None
-    except (OSError, ValueError, SyntaxError, EOFError, zlib.error, Image.DecompressionBombError) as error:
-        raise ImageUnreadable(f"{name} is damaged: {error}", file=name) from None
+    except InputError:
+        raise
+    except Exception as error:  # a decoder fed with damaged or hostile bytes may raise anything
+        _reraise_full_disk(error)
+        raise ImageUnreadable(f"{name} is damaged: {type(error).__name__}: {error}", file=name) from None
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's, 1 to 8; garbage there is no reason to refuse a sound picture."""
+    with suppress(Exception):
+        return int(image.getexif().get(0x0112, 1))
+    return 1
+
+
+def _reraise_full_disk(error: Exception) -> None:
+    """The one OSError that is no fault of the input's."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        raise error
 
 
 def _claims_a_format_we_read(head: bytes) -> bool:
@@ -164,7 +194,7 @@ def read_json(path: Path, name: str) -> Any:
         raise PosesUnreadable(f"{name} has {size} bytes; at most {MAX_JSON_BYTES} are read", file=name)
     try:
         return json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, MemoryError) as error:
         raise PosesUnreadable(f"{name} is not JSON: {error}", file=name) from None
 
 
@@ -182,7 +212,7 @@ def read_npy(path: Path, name: str) -> NDArray[np.float64]:
         if mapped.dtype.kind not in "fiu":
             raise ValueError(f"its values are {mapped.dtype}, not numbers")
         return np.array(mapped, np.float64)
-    except (ValueError, OSError, EOFError, OverflowError, SyntaxError, RecursionError, MemoryError) as error:
+    except Exception as error:  # numpy's header parser raises whatever Python's own parser does
         raise PosesUnreadable(f"{name} is not a plain .npy array: {error}", file=name) from None
 
 
@@ -200,15 +230,24 @@ def extract_zip(path: Path, folder: Path, name: str) -> None:
             for entry in entries:
                 target = folder / _checked_name(entry, name)
                 left -= _extract_entry(archive, entry, target, name, left)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
-        raise ArchiveUnsafe(f"{name} is damaged or encrypted: {error}") from None
+    except InputError:
+        raise
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
         raise ArchiveUnsafe(f"{name} uses one name for a file and a folder, or twice") from None
+    except Exception as error:  # an unpacker fed with damaged or hostile bytes may raise anything
+        _reraise_full_disk(error)
+        raise ArchiveUnsafe(
+            f"{name} is damaged or encrypted: {type(error).__name__}: {str(error)[:200]}"
+        ) from None
 
 
 def _checked_name(entry: zipfile.ZipInfo, name: str) -> PurePosixPath:
     raw = entry.filename
     path = PurePosixPath(raw)
+    if not path.parts or len(path.parts) > MAX_DEPTH:
+        raise ArchiveUnsafe(f"{name}: entry {raw!r:.100} has no name, or too many folders in it")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ArchiveUnsafe(f"{name}: entry {raw!r:.100} is packed in a way few programs read; use plain zip")
     if "\\" in raw or "\0" in raw or ":" in path.parts[0] or path.is_absolute() or ".." in path.parts:
         raise ArchiveUnsafe(f"{name}: entry {raw!r:.200} leads out of the archive's folder")
     if any(len(part.encode()) > 255 for part in path.parts):
