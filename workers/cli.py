@@ -24,7 +24,7 @@ from workers.runtime import logs, s3
 from workers.runtime.settings import Settings, SettingsError, from_environment
 from workers.simulate.capture import simulate as simulate_capture
 from workers.stages import WORKERS
-from workers.upload import CaptureError, upload
+from workers.upload import CaptureError, files_of, upload
 
 app = typer.Typer(
     help="Photos in, digital twin out.",
@@ -33,15 +33,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-topology_app = typer.Typer(help="Exchanges and queues on RabbitMQ.", no_args_is_help=True)
+topology_app = typer.Typer(
+    help="Exchanges and queues on RabbitMQ. Example: `phototwin topology apply`", no_args_is_help=True
+)
 app.add_typer(topology_app, name="topology")
 
 Capture = Annotated[Path, typer.Argument(help="Folder, zip, or transforms*.json", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 ProfileOption = Annotated[Profile, typer.Option(help="How much effort to spend.")]
 Method = Annotated[str, typer.Option(help="Reconstruction method.")]
-Seed = Annotated[int, typer.Option(min=0)]
-Holdout = Annotated[int, typer.Option(min=0, help="Keep out every N-th view for the report; 0: none.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of whatever is drawn at random.")]
+Holdout = Annotated[int, typer.Option(min=0, max=1000, help="Keep every N-th view for the report; 0: none.")]
 IgnoreMasks = Annotated[bool, typer.Option("--ignore-masks", help="Do as if no masks were sent.")]
 IgnorePoses = Annotated[bool, typer.Option("--ignore-poses", help="Do as if no poses were sent.")]
 T = TypeVar("T")
@@ -73,9 +75,11 @@ def run(
         ignore_poses=ignore_poses,
     )
     console = Console(stderr=as_json)
-    logs.configure("ERROR")
+    logs.configure("CRITICAL")
 
     async def watched() -> dict[str, Any]:
+        files_of(capture)  # before any bar is drawn or anything in `out` is touched
+        local.claim(out)
         with Bars(console, until) as show:
             return await local.run(capture, out, options, show, until)
 
@@ -85,9 +89,21 @@ def run(
         return
     for warning in result["warnings"]:
         console.print(f"[yellow]Note:[/] {warning}")
-    for name in ("model.glb", "mesh.obj", "contact_sheet.png", "poster.png"):
-        if (out / name).exists():
-            console.print(f"{name:<18} {out / name}")
+    seconds = sum(stage["cpu_seconds"] for stage in result["stages"].values())
+    print(f"made in {seconds:.0f} CPU seconds{_quality(result)}")
+    for stage in result["stages"].values():
+        for name in stage["files"]:
+            if name in local.RESULTS:
+                print(f"{name:<18} {out / name}")
+
+
+def _quality(result: dict[str, Any]) -> str:
+    metrics = result["stages"].get("reconstruct", {}).get("metrics", {})
+    for views, meaning in (("holdout", "views kept out"), ("training", "the views used")):
+        overlap, noise = (metrics.get(f"{views}_{figure}") for figure in ("silhouette_iou", "psnr"))
+        if overlap is not None:
+            return f"; on {meaning}, outlines agree to {overlap:.1%} and colours to {noise} dB"
+    return ""
 
 
 @app.command()
@@ -107,9 +123,12 @@ def publish(
     what: Annotated[Path, typer.Argument(help="A capture, or a file with an event.", show_default=False)],
     capture_id: Annotated[str | None, typer.Option(help="Default: a new one.")] = None,
     tenant: Annotated[str, typer.Option()] = "default",
+    generation: Annotated[int, typer.Option(min=0, help="Raise it to have all done again.")] = 0,
     profile: ProfileOption = "standard",
     method: Method = "auto",
     seed: Seed = 0,
+    ignore_masks: IgnoreMasks = False,
+    ignore_poses: IgnorePoses = False,
     holdout: Holdout = 8,
     as_json: AsJson = False,
 ) -> None:
@@ -117,9 +136,16 @@ def publish(
 
     Example: `phototwin publish my-capture/ --capture-id shelf-42`
     """
-    options = _options(profile=profile, method=method, seed=seed, holdout=holdout)
-    name = capture_id or uuid.uuid4().hex
-    envelope = _do(_announce(what, tenant, name, options, _settings()), as_json)
+    options = _options(
+        profile=profile,
+        method=method,
+        seed=seed,
+        holdout=holdout,
+        ignore_masks=ignore_masks,
+        ignore_poses=ignore_poses,
+    )
+    whose = {"tenant": tenant, "capture_id": capture_id or uuid.uuid4().hex, "generation": generation}
+    envelope = _do(_announce(what, whose, options, _settings()), as_json)
     said = {"capture_id": envelope.data.capture_id, "event_id": envelope.id, "type": envelope.type}
     print(json.dumps(said) if as_json else f"published {envelope.type} for {envelope.data.capture_id}")
 
@@ -186,17 +212,15 @@ def simulate(
     print(f"capture            {out / 'capture'}\ntruth              {out / 'truth'}")
 
 
-async def _announce(
-    what: Path, tenant: str, capture_id: str, options: Options, settings: Settings
-) -> Envelope:
+async def _announce(what: Path, whose: dict[str, Any], options: Options, settings: Settings) -> Envelope:
     envelope = _event_in(what)
     if envelope is None:
         async with s3.connect(settings) as store:
-            event = await upload(store, what, tenant=tenant, capture_id=capture_id, options=options)
-        digests = "".join(file.sha256 or "" for file in event.files)
+            event = await upload(store, what, options=options, **whose)
+        content = "".join(file.sha256 or "" for file in event.files) + options.model_dump_json()
         envelope = Envelope.wrap(
             event,
-            id=event_id(event.event_type(), f"{event.folder}{digests}{options.model_dump_json()}"),
+            id=event_id(event.event_type(), f"{event.folder}{event.generation}{content}"),
             source="phototwin/publish",
             traceparent=new_traceparent(),
         )
@@ -251,15 +275,15 @@ def _do(work: Coroutine[Any, Any, T], as_json: bool = False) -> T:
         if as_json:
             print(json.dumps({"error": {"code": error.code, "message": error.message}}))
         _fail(f"{error.message} ({error.code})")
-    except (CaptureError, OSError) as error:
+    except (CaptureError, SettingsError, OSError) as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        _fail("interrupted")
+        _fail("interrupted", status=130)
 
 
-def _fail(sentence: str) -> NoReturn:
+def _fail(sentence: str, status: int = 1) -> NoReturn:
     print(f"phototwin: {sentence}", file=sys.stderr)
-    raise typer.Exit(1)
+    raise typer.Exit(status)
 
 
 class Bars:

@@ -24,11 +24,13 @@ from workers.runtime.metrics import Metrics
 from workers.runtime.settings import Settings
 from workers.runtime.shell import Shell
 from workers.stages import WORKERS
-from workers.upload import upload
+from workers.upload import CaptureError, upload
 
 OnProgress = Callable[[JobProgress], None]
 SUBFOLDERS: dict[Stage, str] = {"prepare": "dataset", "segment": "masks", "reconstruct": "", "package": ""}
 """Where below the output folder each stage's artefacts go."""
+RECORD = "result.json"
+RESULTS = ("model.glb", "poster.png", "mesh.obj", "mesh.mtl", "contact_sheet.png")
 
 
 class CaptureFailure(Exception):
@@ -46,7 +48,8 @@ class CaptureFailure(Exception):
 async def run(
     capture: Path, out: Path, options: Options, on_progress: OnProgress, until: Stage = "package"
 ) -> dict[str, Any]:
-    """All stages up to `until`; leaves their files and `result.json` in `out`, returns the latter.
+    """All stages up to `until`; leaves their files and `result.json` in `out` (which `claim` has made
+    ours), and returns the latter.
 
     Raises CaptureError, CaptureFailure.
     """
@@ -69,7 +72,7 @@ async def run(
         try:
             event = await upload(store, capture, tenant="default", capture_id="local", options=options)
             await _publish(broker, event)
-            following = asyncio.create_task(_follow(broker, store, stages, out))
+            following = asyncio.create_task(_follow(broker, store, stages, out, on_progress))
             await asyncio.wait({following, *running}, return_when=asyncio.FIRST_COMPLETED)
             for task in running:
                 if task.done():
@@ -101,10 +104,11 @@ async def _listen(broker: Broker, on_progress: OnProgress) -> None:
                 on_progress(data)
 
 
-async def _follow(broker: Broker, store: FolderStore, stages: list[Stage], out: Path) -> dict[str, Any]:
+async def _follow(
+    broker: Broker, store: FolderStore, stages: list[Stage], out: Path, on_progress: OnProgress
+) -> dict[str, Any]:
     """Export each stage's result as its event comes by, until the last has."""
     result: dict[str, Any] = {"stages": {}, "warnings": []}
-    out.mkdir(parents=True, exist_ok=True)
     async with broker.outcomes() as outcomes:
         async for _, message in outcomes:
             event = Envelope.parse(message.body).data
@@ -114,11 +118,12 @@ async def _follow(broker: Broker, store: FolderStore, stages: list[Stage], out: 
             if ref is None:
                 continue
             manifest = Manifest.model_validate_json(await store.get(ref.key))
-            await asyncio.to_thread(_export, manifest, store.root, out)
-            usage = manifest.usage.model_dump()
-            result["stages"][manifest.stage] = {**usage, "metrics": manifest.metrics}
+            files = await asyncio.to_thread(_export, manifest, store.root, out)
+            cost = manifest.usage.model_dump()
+            result["stages"][manifest.stage] = {**cost, "metrics": manifest.metrics, "files": files}
             result["warnings"] += manifest.warnings
-            (out / "result.json").write_text(json.dumps(result, indent=1))
+            (out / RECORD).write_text(json.dumps(result, indent=1))
+            on_progress(event.followed_by(JobProgress, stage=manifest.stage, fraction=1.0, step="done"))
             if manifest.stage == stages[-1]:
                 return result
     raise RuntimeError("the stream of outcomes ended")
@@ -133,12 +138,40 @@ def _result_of(event: Event) -> ManifestRef | None:
     return None
 
 
-def _export(manifest: Manifest, store: Path, out: Path) -> None:
-    folder = out / SUBFOLDERS[manifest.stage]
-    if SUBFOLDERS[manifest.stage]:
-        with suppress(FileNotFoundError):
-            shutil.rmtree(folder)
-    for artefact in manifest.artefacts:
-        target = folder / artefact.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(store / artefact.key, target)
+def claim(out: Path) -> None:
+    """Make `out` ours: an earlier run's files go, anybody else's are not touched.
+
+    Raises CaptureError where something else lies where ours would.
+    """
+    if out.exists() and not out.is_dir():
+        raise CaptureError(f"{out} is a file; --out names a folder")
+    for name in _written_before(out):
+        (out / name).unlink(missing_ok=True)
+        with suppress(OSError):  # not empty: somebody else's files are in it too
+            for folder in (out / name).relative_to(out).parents[:-1]:
+                (out / folder).rmdir()
+    taken = [name for name in (*SUBFOLDERS.values(), *RESULTS, RECORD) if name and (out / name).exists()]
+    if taken:
+        raise CaptureError(f"{out / taken[0]} is there already and not ours; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / RECORD).write_text(json.dumps({"stages": {}, "warnings": []}))
+
+
+def _written_before(out: Path) -> list[str]:
+    """What the record of an earlier run in this folder says it wrote, itself included."""
+    try:
+        stages = json.loads((out / RECORD).read_text())["stages"]
+        names = [str(name) for stage in stages.values() for name in stage["files"]]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return []
+    root = out.resolve()
+    return [name for name in (*names, RECORD) if (root / name).resolve().is_relative_to(root)]
+
+
+def _export(manifest: Manifest, store: Path, out: Path) -> list[str]:
+    """Copy a stage's artefacts; returns their paths below `out`."""
+    names = [f"{SUBFOLDERS[manifest.stage]}/{a.name}".lstrip("/") for a in manifest.artefacts]
+    for name, artefact in zip(names, manifest.artefacts, strict=True):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(store / artefact.key, out / name)
+    return names

@@ -6,10 +6,16 @@ import mimetypes
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
-from contracts.events import DatasetUploaded, Options, UploadedFile
+from pydantic import ValidationError
+
+from contracts.events import DatasetUploaded, Event, Options, UploadedFile
+from contracts.fields import Contract
 from workers.runtime.safe_input import IMAGE_SUFFIXES
 from workers.runtime.storage import ObjectStore
+
+C = TypeVar("C", bound=Contract)
 
 
 class CaptureError(ValueError):
@@ -36,26 +42,49 @@ def files_of(capture: Path) -> list[tuple[str, Path]]:
 
 
 async def upload(
-    store: ObjectStore, capture: Path, *, tenant: str, capture_id: str, options: Options
+    store: ObjectStore,
+    capture: Path,
+    *,
+    tenant: str,
+    capture_id: str,
+    options: Options,
+    generation: int = 0,
 ) -> DatasetUploaded:
     """The event that announces the capture, once all of its files are in the store.
 
     Raises CaptureError, StorageUnavailable.
     """
-    prefix = f"captures/{tenant}/{capture_id}/upload/"
+    found = files_of(capture)
+    whose = _checked(Event, tenant=tenant, capture_id=capture_id, generation=generation)
     uploaded = []
-    for name, path in files_of(capture):
+    for name, path in found:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        key = f"{whose.folder}upload/{name}"
+        uploaded.append(_checked(UploadedFile, key=key, bytes=path.stat().st_size, sha256=sha256))
         media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        await store.put(prefix + name, path, media_type)
-        uploaded.append(UploadedFile(key=prefix + name, bytes=path.stat().st_size, sha256=sha256))
-    return DatasetUploaded(tenant=tenant, capture_id=capture_id, files=tuple(uploaded), options=options)
+        await store.put(key, path, media_type)
+    return _checked(
+        DatasetUploaded, **whose.model_dump(), files=tuple(uploaded), options=options.model_dump()
+    )
+
+
+def _checked(kind: type[C], **fields: Any) -> C:
+    """Raises CaptureError, which names the field that breaks the contract."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise CaptureError(f"{field}: {first['msg']} (it is {first['input']!r:.200})") from None
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders:
+            if Path(parent, name).is_symlink():
+                raise CaptureError(f"{Path(parent, name)} is a link to a folder; put the folder itself there")
         for name in names:
             path = Path(parent, name)
             if not name.startswith(".") and path.is_file():
@@ -63,17 +92,27 @@ def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _listed(transforms: Path) -> list[tuple[str, Path]]:
-    try:
-        frames = json.loads(transforms.read_bytes())["frames"]
-        names = [str(f[key]) for f in frames for key in ("file_path", "mask_path") if f.get(key)]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CaptureError(f"{transforms} is no transforms.json: {error!r}") from None
+    """What a transforms*.json names, and masks where they are looked for by convention."""
     base = transforms.parent.resolve()
     found: dict[str, Path] = {}
-    for name in names:
-        for suffix in ("", *IMAGE_SUFFIXES):
-            path = (base / f"{name}{suffix}").resolve()
-            if path.is_file() and path.is_relative_to(base):
-                found[path.relative_to(base).as_posix()] = path
-                break
+    try:
+        for frame in json.loads(transforms.read_bytes())["frames"]:
+            image = _existing(base, frame.get("file_path"))
+            mask = _existing(base, frame.get("mask_path"))
+            if image is not None and mask is None:
+                mask = _existing(base, f"masks/{image.stem}.png")
+            found |= {path.relative_to(base).as_posix(): path for path in (image, mask) if path}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise CaptureError(f"{transforms} is no transforms.json: {error!r:.300}") from None
     return sorted(found.items())
+
+
+def _existing(base: Path, name: str | None) -> Path | None:
+    """The file below `base` that a path means, its suffix given or not."""
+    if not name:
+        return None
+    for suffix in ("", *IMAGE_SUFFIXES):
+        path = (base / f"{name}{suffix}").resolve()
+        if path.is_file() and path.is_relative_to(base):
+            return path
+    return None

@@ -18,6 +18,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         simulate(Path(folder), views=8, size=(180, 240))
         options = Options(profile="preview", holdout=0)
+        local.claim(Path(folder, "out"))
         asyncio.run(local.run(Path(folder, "capture"), Path(folder, "out"), options, lambda _: None))
 
 

@@ -69,6 +69,7 @@ def f_scores(mesh: Path, truth: Path) -> tuple[float, float]:
 def _measured(capture: Path, truth: Path | None, profile: str, unit: float, folder: Path) -> str:
     out = folder / "out"
     start = time.monotonic()
+    local.claim(out)
     options = Options.model_validate({"profile": profile, "holdout": 0})
     result = asyncio.run(local.run(capture, out, options, lambda _: None))
     wall = time.monotonic() - start

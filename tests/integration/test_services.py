@@ -82,6 +82,7 @@ async def test_a_capture_becomes_the_same_model_as_in_one_process(
 
 
 async def _check_against_one_process(manifests: dict[str, Manifest], capture: Path, out: Path) -> None:
+    local.claim(out)
     await local.run(capture, out, Options(profile="preview", holdout=0), lambda _: None)
     for stage, manifest in manifests.items():
         below = out / local.SUBFOLDERS[stage]  # type: ignore[index]

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -239,3 +240,9 @@ def test_options_default_to_what_the_command_defaults_to() -> None:
         "ignore_masks": False,
         "ignore_poses": False,
     }
+
+
+def test_the_message_shown_in_the_readme_is_one_we_read() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    shown = text.split("```json")[1].split("```")[0]
+    assert isinstance(Envelope.parse(shown.encode()).data, DatasetUploaded)

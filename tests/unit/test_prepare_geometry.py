@@ -233,3 +233,12 @@ def test_every_kind_of_pixel_becomes_eight_bit_colour(mode: str, tmp_path: Path)
     assert read.shape == (64, 64, 3)
     assert read.dtype == np.uint8
     assert read[:, :8].mean() < 40 < 215 < read[:, -8:].mean()
+
+
+def test_what_a_capture_says_of_its_world_is_passed_on(tmp_path: Path) -> None:
+    capture = captures.write(tmp_path / "capture", Rig())
+    document = json.loads((capture / "transforms.json").read_text())
+    document |= {"world_up": [0, 0, 2], "metres_per_unit": 0.01}
+    (capture / "transforms.json").write_text(json.dumps(document))
+    world = cameras(prepare(capture, tmp_path)).world
+    assert (world.up, world.scale) == ((0, 0, 1), 0.01)

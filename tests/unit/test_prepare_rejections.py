@@ -138,6 +138,8 @@ TRANSFORMS = {
     "focal of words": (set_top(fl_x="wide"), "poses_unreadable", "fl_x"),
     "no frames": (set_top(frames="none"), "poses_unreadable", "frames"),
     "fisheye": (set_top(camera_model="OPENCV_FISHEYE"), "camera_unsupported", "FISHEYE"),
+    "up is no vector": (set_top(world_up=[0, 0, 0]), "poses_unreadable", "world_up"),
+    "scale below zero": (set_top(metres_per_unit=-1), "poses_unreadable", "metres_per_unit"),
     "folding": (set_top(k1=-10), "camera_unsupported", "folds"),
     "tiny": (
         lambda c: Image.new("RGB", (60, 45)).save(c / "images" / "photo_03.png"),

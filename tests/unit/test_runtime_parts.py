@@ -151,3 +151,65 @@ def test_a_stage_runs_on_folders(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["metrics"]["images"] == 8
     assert (tmp_path / "out" / "cameras.json").exists()
+
+
+def test_what_others_put_into_the_output_folder_is_never_touched(tmp_path: Path) -> None:
+    capture = captures.write(tmp_path / "capture", Rig())
+    before = {path: path.read_bytes() for path in capture.rglob("*") if path.is_file()}
+    for out in (capture, tmp_path / "theirs"):
+        (out / "masks").mkdir(parents=True, exist_ok=True)
+        (out / "masks" / "keep.txt").write_text("mine")
+        ran = phototwin("run", str(capture), "--out", str(out), "--until", "segment")
+        assert ran.returncode == 1
+        assert "not ours" in ran.stderr
+        assert (out / "masks" / "keep.txt").read_text() == "mine"
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_a_second_run_leaves_nothing_of_the_first(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for views, stage in ((8, "segment"), (6, "prepare")):
+        capture = captures.write(tmp_path / f"capture{views}", Rig(views=views))
+        ran = phototwin("run", str(capture), "--out", str(out), "--until", stage)
+        assert ran.returncode == 0, ran.stderr
+        (out / "notes.txt").write_text("mine")
+    assert len(list((out / "dataset" / "images").iterdir())) == 6
+    assert not (out / "masks").exists()
+    assert (out / "notes.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--method", "X!"], "--method"),
+        (["--holdout", "1"], "--holdout"),
+        (["--out", "{file}"], "is a file"),
+    ],
+)
+def test_nonsense_is_named_without_a_traceback(arguments: list[str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    capture = captures.write(tmp_path / "capture", Rig())
+    ran = phototwin("run", str(capture), *(a.format(file=tmp_path / "file") for a in arguments))
+    assert ran.returncode == 1
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_masks_are_found_by_convention(tmp_path: Path) -> None:
+    capture = captures.write(tmp_path / "capture", Rig())
+    document = json.loads((capture / "transforms.json").read_text())
+    for frame in document["frames"]:
+        del frame["mask_path"]
+    (capture / "transforms.json").write_text(json.dumps(document))
+    one = str(capture / "transforms.json")
+    ran = phototwin("run", one, "--out", str(tmp_path / "out"), "--until", "segment")
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"frames": [{"file_path": "a\\u0000"}]}', "{}"])
+def test_a_broken_transforms_file_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "transforms.json").write_text(text)
+    ran = phototwin("run", str(tmp_path / "transforms.json"), "--out", str(tmp_path / "out"))
+    assert ran.returncode == 1
+    assert "transforms.json" in ran.stderr
+    assert "Traceback" not in ran.stderr

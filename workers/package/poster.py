@@ -12,8 +12,8 @@ from workers.render.preview import shade
 SIZE = 1024
 FIELD_OF_VIEW = np.radians(32.0)
 ELEVATION = np.radians(20.0)
-ROOM = 1.08
-"""Distance beyond the one at which the bounding sphere just fits, as a factor."""
+MARGIN = 0.08
+"""Of the picture's side, on each side."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,17 @@ def poster(mesh: Mesh, c2w: NDArray[np.float64]) -> NDArray[np.uint8]:
     right /= np.linalg.norm(right)
     pose = np.eye(4)
     pose[:3, :3] = np.stack([right, np.cross(back, right), back], axis=1)
-    pose[:3, 3] = centre + back * ROOM * radius / np.sin(FIELD_OF_VIEW / 2)
-    focal = SIZE / 2 / np.tan(FIELD_OF_VIEW / 2)
-    intrinsics = np.array([[focal, focal, SIZE / 2, SIZE / 2]])
-    return np.asarray(shade(mesh, Cameras(("poster",), intrinsics, SIZE, SIZE, pose[None])))
+    pose[:3, 3] = centre + back * radius / np.sin(FIELD_OF_VIEW / 2)
+    return np.asarray(shade(mesh, Cameras(("poster",), _fitting(mesh, pose), SIZE, SIZE, pose[None])))
+
+
+def _fitting(mesh: Mesh, pose: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(1, 4) fx, fy, cx, cy with which the mesh fills the picture but for its margin, in the middle."""
+    points = (mesh.vertices - pose[:3, 3]) @ pose[:3, :3]
+    x, y = points[:, 0] / -points[:, 2], points[:, 1] / points[:, 2]  # right and down
+    focal = SIZE * (1 - 2 * MARGIN) / max(float(np.ptp(x)), float(np.ptp(y)))
+    cx, cy = (SIZE / 2 - focal * (v.min() + v.max()) / 2 for v in (x, y))
+    return np.array([[focal, focal, cx, cy]])
 
 
 def _from_slightly_above(c2w: NDArray[np.float64], centre: NDArray[np.float64]) -> int:

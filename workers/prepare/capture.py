@@ -57,6 +57,14 @@ class Shot:
     c2w: NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class World:
+    """What the capture says of its world: up as a unit vector, scale in metres per unit."""
+
+    up: tuple[float, float, float] | None = None
+    scale: float | None = None
+
+
 class Upload:
     """The uploaded files, zips unpacked: paths below one root, in the order of their names."""
 
@@ -168,8 +176,8 @@ def check_count(found: int) -> None:
         )
 
 
-def checked_shots(shots: list[Shot]) -> list[Shot]:
-    """The shots, where they make sense together and each for itself.
+def checked_shots(shots: list[Shot]) -> None:
+    """Whether the shots make sense, together and each for itself.
 
     Raises PoseInvalid, PosesUnreadable, and as `check_count`.
     """
@@ -191,7 +199,6 @@ def checked_shots(shots: list[Shot]) -> list[Shot]:
     spread = np.ptp(positions, axis=0).max()
     if spread <= 1e-9 * max(1.0, float(np.abs(positions).max())):
         raise PoseInvalid("all cameras stand at one place: nothing can be measured from there", file=names[0])
-    return shots
 
 
 def checked_pose(matrix: NDArray[np.float64], name: str) -> NDArray[np.float64]:

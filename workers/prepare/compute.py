@@ -11,7 +11,7 @@ EXIF is used to turn pictures upright and goes no further: no location leaves th
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from contracts.errors import CameraUnsupported, MaskEmpty, MasksIncomplete, Pose
 from workers.geometry.cameras import Cameras, to_llff, write_cameras
 from workers.geometry.images import write_png
 from workers.prepare import llff, transforms
-from workers.prepare.capture import Shot, Upload, checked_shots
+from workers.prepare.capture import Shot, Upload, World, checked_shots
 from workers.prepare.frame import bounds, object_sphere, to_normalised
 from workers.prepare.orientation import upright, upright_mask
 from workers.prepare.rectify import cropped_intrinsics, folds, rectify, rectify_straight_alpha, square_crop
@@ -54,7 +54,8 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     report(0.0, {"step": "reading"})
     if parameters["ignore_poses"]:
         raise PosesMissing("poses are to be ignored, and estimating them is not built yet")
-    shots = checked_shots(read_shots(Upload(inputs / "upload"), parameters["kind"]))
+    shots, world = read_capture(Upload(inputs / "upload"), parameters["kind"])
+    checked_shots(shots)
     (outputs / "images").mkdir()
     (outputs / "alpha").mkdir()
     stems = unique_stems([shot.name for shot in shots])
@@ -69,20 +70,23 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     masked = _check_masks(prepared)
     if not masked:
         (outputs / "alpha").rmdir()
-    _write_cameras(outputs, prepared, masked)
+    _write_cameras(outputs, prepared, masked, world)
     report(1.0, {"step": "done"})
+    unknown = [name for name, value in asdict(world).items() if value is None]
+    warnings = [f"The capture does not say its world's {' and '.join(unknown)}."] if unknown else []
     return {
+        "warnings": warnings,
         "metrics": {
             "images": len(prepared),
             "masked": masked,
             "posed": True,
             "size": SIZE,
-            "world": {"up": None, "scale": None},
-        }
+            "world": asdict(world),
+        },
     }
 
 
-def read_shots(upload: Upload, kind: str) -> list[Shot]:
+def read_capture(upload: Upload, kind: str) -> tuple[list[Shot], World]:
     """The capture, in whichever layout it is (`kind` auto) or is said to be (llff, transforms)."""
     listing = None if kind == "llff" else upload.transforms()
     if listing is not None:
@@ -163,7 +167,7 @@ def _check_masks(prepared: list[Prepared]) -> bool:
     return not without
 
 
-def _write_cameras(outputs: Path, prepared: list[Prepared], masked: bool) -> None:
+def _write_cameras(outputs: Path, prepared: list[Prepared], masked: bool, world: World) -> None:
     cameras = Cameras(
         names=tuple(f"{image.stem}.png" for image in prepared),
         intrinsics=np.array([image.intrinsics for image in prepared]),
@@ -175,13 +179,11 @@ def _write_cameras(outputs: Path, prepared: list[Prepared], masked: bool) -> Non
     centre, radius = object_sphere(cameras.c2w, cameras.intrinsics, boxes)
     near, far = bounds(cameras.c2w, centre, radius)
     np.save(outputs / "poses_bounds.npy", to_llff(cameras, near, far))
-    # Neither layout says which way is up or how long a unit is.
-    world = {"up": None, "scale": None, "to_normalised": to_normalised(centre, radius)}
     write_cameras(
         outputs / "cameras.json",
         cameras,
         sources=[image.shot.name for image in prepared],
         source_sizes=[image.photo for image in prepared],
         crops=[image.crop for image in prepared],
-        world=world,
+        world={**asdict(world), "to_normalised": to_normalised(centre, radius)},
     )

@@ -6,16 +6,16 @@ import numpy as np
 
 from contracts.errors import CountMismatch, PoseInvalid, PosesMissing, PosesUnreadable
 from workers.geometry.cameras import from_llff
-from workers.prepare.capture import Shot, Upload, check_count, checked_pose
+from workers.prepare.capture import Shot, Upload, World, check_count, checked_pose
 from workers.runtime.safe_input import read_npy
 
 IMAGE_LIST = "poses_bounds.images.txt"
 MAX_LIST_CHARACTERS = 1 << 20
 
 
-def read(upload: Upload, path: Path) -> list[Shot]:
+def read(upload: Upload, path: Path) -> tuple[list[Shot], World]:
     """One shot for each row; the images are those of `images/` in the order of their names, or
-    those that `poses_bounds.images.txt` lists, one path a line.
+    those that `poses_bounds.images.txt` lists, one path a line. LLFF says nothing of its world.
 
     Raises PosesUnreadable, PoseInvalid, PosesMissing, CountMismatch, ImageMissing, TooFewImages,
     TooManyImages.
@@ -52,7 +52,7 @@ def read(upload: Upload, path: Path) -> list[Shot]:
                 c2w=checked_pose(c2w[index], name),
             )
         )
-    return shots
+    return shots, World()
 
 
 def _images(upload: Upload, path: Path) -> list[Path]:

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 
 from contracts.errors import CameraUnsupported, PoseInvalid, PosesUnreadable
-from workers.prepare.capture import Shot, Upload, check_count, checked_pose
+from workers.prepare.capture import Shot, Upload, World, check_count, checked_pose
 from workers.runtime.safe_input import read_json
 
 SMALLEST_ANGLE = 1e-3
 PINHOLE_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
 
 
-def read(upload: Upload, path: Path) -> list[Shot]:
-    """The shots of the frames that the file lists, in its order.
+def read(upload: Upload, path: Path) -> tuple[list[Shot], World]:
+    """The shots of the frames that the file lists, in its order; and its world, of which the layout says
+    nothing, but two keys of ours may: `world_up`, a vector, and `metres_per_unit`.
 
     Raises PosesUnreadable, PoseInvalid, CameraUnsupported, ImageMissing, TooFewImages, TooManyImages.
     """
@@ -28,7 +29,27 @@ def read(upload: Upload, path: Path) -> list[Shot]:
     if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
         raise PosesUnreadable(f"{path.name} has no list 'frames'", file=path.name)
     check_count(len(frames))  # before a hundred thousand are looked at
-    return [_shot(upload, path, {**document, **frame}) for frame in frames]
+    world = _world(document, path)
+    return [_shot(upload, path, {**document, **frame}) for frame in frames], world
+
+
+def _world(document: dict[str, Any], path: Path) -> World:
+    scale, up = _number(document, "metres_per_unit", path), document.get("world_up")
+    if scale is not None and scale <= 0:
+        raise PosesUnreadable(
+            f"{path.name}: metres_per_unit is {scale:g}; it must be above 0", file=path.name
+        )
+    if up is None:
+        return World(None, scale)
+    try:
+        vector = np.array(up, np.float64)
+        length = float(np.linalg.norm(vector))
+    except (ValueError, TypeError, OverflowError):
+        vector, length = np.empty(0), 0.0
+    if vector.shape != (3,) or not np.isfinite(length) or length == 0:
+        raise PosesUnreadable(f"{path.name}: world_up is {up!r:.100}, not a vector", file=path.name)
+    x, y, z = (vector / length).tolist()
+    return World((x, y, z), scale)
 
 
 def _shot(upload: Upload, path: Path, frame: dict[str, Any]) -> Shot:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import aioboto3
 from aiobotocore.config import AioConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from contracts.errors import StorageUnavailable
 from workers.runtime.settings import Settings
@@ -107,5 +107,8 @@ def _storage_errors(key: str) -> Iterator[None]:
         if code in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
             raise _Present(key) from None
         raise StorageUnavailable(f"{key}: {code or error}") from error
+    except NoCredentialsError as error:
+        hint = "set PHOTOTWIN_S3_ACCESS_KEY and PHOTOTWIN_S3_SECRET_KEY"
+        raise StorageUnavailable(f"no credentials for the object store: {hint}") from error
     except (BotoCoreError, OSError, TimeoutError) as error:
         raise StorageUnavailable(f"{key}: {type(error).__name__}: {error}") from error

@@ -112,7 +112,8 @@ def _transforms(lens: Lens, poses: NDArray[np.float64], masks: str | None) -> di
     return {
         "camera_model": "OPENCV", "w": lens.w, "h": lens.h,
         "fl_x": lens.f, "fl_y": lens.f, "cx": lens.cx, "cy": lens.cy,
-        "k1": 0.0, "k2": 0.0, "p1": 0.0, "p2": 0.0, "frames": frames,
+        "k1": 0.0, "k2": 0.0, "p1": 0.0, "p2": 0.0,
+        "world_up": [0.0, 1.0, 0.0], "metres_per_unit": 1.0, "frames": frames,
     }  # fmt: skip
 
 
