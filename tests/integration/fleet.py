@@ -53,7 +53,7 @@ class Service:
             if line.startswith(f"phototwin_{name}{{") and all(label in line for label in wanted)
         )
 
-    def healthy(self) -> bool:
+    def ready(self) -> bool:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as response:
                 return bool(response.status == 200)
@@ -78,10 +78,10 @@ class Fleet:
     logs: list[IO[bytes]] = field(default_factory=list)
 
     async def start(self, *stages: Stage) -> list[Service]:
-        """Start one worker process for each stage named and wait until all are healthy."""
+        """Start one worker process for each stage named and wait until all are ready."""
         started = [self._spawn(stage) for stage in stages]
         async with asyncio.timeout(60):
-            while not all([await asyncio.to_thread(service.healthy) for service in started]):
+            while not all([await asyncio.to_thread(service.ready) for service in started]):
                 for service in started:
                     assert service.process.poll() is None, service.log.read_text()
                 await asyncio.sleep(0.2)

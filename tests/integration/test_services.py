@@ -27,6 +27,7 @@ from contracts.events import (
 from tests.integration.fleet import STAGES, Fleet, fleet
 from tests.servers.ceph import ObjectStore as S3Server
 from tests.servers.rabbitmq import Broker as RabbitServer
+from tests.servers.rabbitmq import RabbitMQ
 from workers import local
 from workers.simulate.capture import simulate
 
@@ -223,3 +224,16 @@ def test_without_servers_a_worker_says_so_in_a_sentence(ships: Fleet) -> None:
     assert ended.returncode == 1
     assert "phototwin: cannot connect to RabbitMQ" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+async def test_a_worker_ends_when_asked_also_while_the_broker_is_away(s3: S3Server, tmp_path: Path) -> None:
+    server = RabbitMQ()
+    with server:
+        async with fleet(server.broker, s3, tmp_path) as ships:
+            (prepare,) = await ships.start("prepare")
+            await asyncio.to_thread(server.close)
+            async with asyncio.timeout(30):
+                while await asyncio.to_thread(prepare.ready):  # noqa: ASYNC110
+                    await asyncio.sleep(0.2)
+            assert prepare.process.poll() is None
+            assert await asyncio.to_thread(prepare.end, signal.SIGTERM) == 0

@@ -84,7 +84,8 @@ class Keeper:
 
     def close(self) -> None:
         """Kill everything that was started and remove the directory."""
-        self._process.communicate()
+        if self._process.poll() is None:
+            self._process.communicate()
 
     def _log(self, command: str | Path) -> Path:
         return self.directory / f"{Path(command).name}.log"
