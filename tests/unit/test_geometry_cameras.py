@@ -74,5 +74,5 @@ def test_cameras_json_comes_back(tmp_path: Path) -> None:
 def test_no_images_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "cameras.json"
     path.write_text('{"images": [], "world": {}}')
-    with pytest.raises(NumericError, match="images_missing"):
+    with pytest.raises(NumericError, match="no image"):
         read_cameras(path)

@@ -131,15 +131,19 @@ def read_cameras(path: Path) -> tuple[Cameras, dict[str, Any]]:
     """Read cameras.json: the cameras in the capture's own world, and its "world" entry (up, scale,
     to_normalised).
 
-    NumericError: "images_missing" for no image, "image_sizes_differ" where the images have not one size.
+    NumericError: "too_few_images" for no image, "size_mismatch" where one has not the size of the first.
     """
     document = json.loads(path.read_text())
     images = document["images"]
     if not images:
-        raise NumericError("images_missing", found=0)
-    sizes = sorted({(int(image["w"]), int(image["h"])) for image in images})
-    if len(sizes) > 1:
-        raise NumericError("image_sizes_differ", sizes=[list(size) for size in sizes])
+        raise NumericError("too_few_images", f"{path.name} lists no image", found=0, needed=2)
+    sizes = [(int(image["w"]), int(image["h"])) for image in images]
+    for image, size in zip(images, sizes, strict=True):
+        if size != sizes[0]:
+            message = (
+                f"{image['image']} is of {size[0]}x{size[1]} pixels, the first of {sizes[0][0]}x{sizes[0][1]}"
+            )
+            raise NumericError("size_mismatch", message, file=str(image["image"]))
     intrinsics = [[image[key] for key in ("fx", "fy", "cx", "cy")] for image in images]
     cameras = Cameras(
         names=tuple(str(image["image"]) for image in images),

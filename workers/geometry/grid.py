@@ -60,10 +60,12 @@ def solid(field: Float) -> Float:
 def zero_surface(field: Float, grid: Grid) -> tuple[Float, NDArray[np.int32]]:
     """Vertices (V,3) and faces (F,3) of the surface field = 0, faces looking towards positive values.
 
-    Lewiner et al. 2003 (marching cubes with a topological guarantee). The field must change sign.
+    Lewiner et al. 2003 (marching cubes with a topological guarantee). The field must be negative somewhere;
+    where it is at the grid's border, the surface closes just outside.
     """
+    closed = np.pad(field, 1, constant_values=np.float32(grid.spacing))
     vertices, faces, _, _ = measure.marching_cubes(  # type: ignore[no-untyped-call]
-        field, 0.0, gradient_direction="descent"
+        closed, 0.0, gradient_direction="descent"
     )
-    position = vertices.astype(np.float64) * grid.spacing + np.array(grid.origin)
+    position = (vertices.astype(np.float64) - 1) * grid.spacing + np.array(grid.origin)
     return position.astype(np.float32), np.ascontiguousarray(faces, np.int32)

@@ -45,8 +45,9 @@ def icosphere(subdivisions: int) -> tuple[Float, Index]:
 def edges(faces: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Undirected edges (E,2), each once, and for each face the indices (F,3) of its edges 01, 12, 20."""
     directed = np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2).astype(np.int64), axis=1)
-    unique, index = np.unique(directed, axis=0, return_inverse=True)
-    return unique, index.reshape(-1, 3)
+    count = int(faces.max(initial=0)) + 1
+    unique, index = np.unique(directed @ [count, 1], return_inverse=True)
+    return np.stack(np.divmod(unique, count), axis=1), index.reshape(-1, 3)
 
 
 def vertex_normals(vertices: Float, faces: Index) -> Float:

@@ -7,11 +7,11 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.geometry.errors import NumericError
+from workers.geometry.images import write_png
 from workers.reconstruct.contact_sheet import contact_sheet
 from workers.reconstruct.dataset import read_dataset, split
 from workers.reconstruct.methods.model import Report, Scene, Settings, TexturedMesh
@@ -30,7 +30,7 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     parameters: profile, method ("auto" is "surface"), seed, holdout (every how many photos one is held out;
     0: none).
     Returns {"metrics": {...}, "warnings": [sentences]}. NumericError: see `read_dataset` and the method;
-    "method_unknown".
+    "method_unavailable".
     """
     method = str(parameters.get("method", "auto"))
     reconstruct = _method("surface" if method == "auto" else method)
@@ -49,7 +49,7 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     judged = held_out if len(held_out) else used[:: max(1, len(used) // 8)]
     overlap, noise = compare(mesh, data.scene.select(judged))
     sheet = contact_sheet(mesh, data.scene, held_out)
-    cv2.imwrite(str(outputs / "contact_sheet.png"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    write_png(outputs / "contact_sheet.png", sheet)
     clock.report(1.0, {"step": "judge"})
     kind = "holdout" if len(held_out) else "training"
     metrics = {
@@ -71,7 +71,9 @@ def _method(name: str) -> Any:
     """The reconstruct function of the installed method of that name."""
     methods = {entry.name: entry for entry in entry_points(group="phototwin.methods")}
     if name not in methods:
-        raise NumericError("method_unknown", method=name, known=sorted(methods))
+        known = ", ".join(sorted(methods))
+        message = f"there is no method {name}; there are {known}"
+        raise NumericError("method_unavailable", message, method=name, available=known)
     return methods[name].load()
 
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.geometry.cameras import photo_frames, read_cameras
 from workers.geometry.errors import NumericError
+from workers.geometry.images import read_grey, read_rgb
 from workers.reconstruct.methods.model import Scene
+
+Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """scene: the photos a mask was given for, cameras in the normalised frame. from_world: (4,4) similarity
-    from the
-    capture's world to that frame."""
+    """What was read.
+
+    scene: the photos a mask was given for, cameras in the normalised frame. from_world: (4,4) similarity from
+    the capture's world to that frame.
+    """
 
     scene: Scene
     from_world: NDArray[np.float64]
@@ -29,39 +34,39 @@ def read_dataset(inputs: Path) -> Dataset:
     `inputs`.
 
     An image without a mask was discarded by a person and is left out.
-    NumericError: "masks_missing" where fewer than two have one; "image_unreadable", "mask_size_differs".
+    NumericError: "masks_missing" where none has one, "too_few_images" where only one has;
+    "image_unreadable", "size_mismatch".
     """
     cameras, world = read_cameras(inputs / "dataset" / "cameras.json")
     masks = [inputs / "masks" / f"{Path(name).stem}.png" for name in cameras.names]
     kept = [i for i, mask in enumerate(masks) if mask.exists()]
+    if not kept:
+        raise NumericError("masks_missing", f"none of the {len(cameras)} images has a mask")
     if len(kept) < 2:
-        raise NumericError("masks_missing", images=len(cameras), masks=len(kept))
+        raise NumericError("too_few_images", "only one image has a mask", found=len(kept), needed=2)
     cameras = cameras.select(kept)
     from_world = np.array(world["to_normalised"], np.float64)
     size = (cameras.height, cameras.width)
+    images = [_checked(read_rgb, inputs / "dataset" / "images" / name, size) for name in cameras.names]
     scene = Scene(
-        images=np.stack(
-            [_read(inputs / "dataset" / "images" / n, cv2.IMREAD_COLOR, size) for n in cameras.names]
-        ),
-        masks=np.stack([_read(masks[i], cv2.IMREAD_GRAYSCALE, size) > 127 for i in kept]),
+        images=np.stack(images),
+        masks=np.stack([_checked(read_grey, masks[i], size) > 127 for i in kept]),
         cameras=cameras.transformed(from_world),
         frames=photo_frames(inputs / "dataset" / "cameras.json")[kept],
     )
     return Dataset(scene, from_world)
 
 
-def _read(path: Path, mode: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Image (h,w) or (h,w,3) RGB of that size (h, w)."""
-    image = cv2.imread(str(path), mode)
-    if image is None:
-        raise NumericError("image_unreadable", image=path.name)
+def _checked(read: Callable[[Path], Image], path: Path, size: tuple[int, int]) -> Image:
+    """The picture at `path`, which must be of that size (h, w)."""
+    try:
+        image = read(path)
+    except ValueError as error:
+        raise NumericError("image_unreadable", str(error), file=path.name) from None
     if image.shape[:2] != size:
-        raise NumericError(
-            "mask_size_differs", image=path.name, found=list(image.shape[:2]), expected=list(size)
-        )
-    if image.ndim == 3:
-        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return np.asarray(image, np.uint8)
+        found = f"{path.name} is of {image.shape[1]}x{image.shape[0]} pixels"
+        raise NumericError("size_mismatch", f"{found}, not {size[1]}x{size[0]}", file=path.name)
+    return image
 
 
 def split(count: int, every: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.geometry.images import write_png
 from workers.reconstruct.methods.model import TexturedMesh
 
 # texture_ks.png packs occlusion, roughness and metalness in red, green and blue, as glTF does.
@@ -28,16 +28,18 @@ norm texture_n.png
 def write_obj(folder: Path, mesh: TexturedMesh, vertices: NDArray[np.float64]) -> None:
     """Write mesh.obj, mesh.mtl, texture_kd.png, texture_ks.png and texture_n.png into `folder`.
 
-    vertices: (V,3) positions to write, in the wanted frame, given seven digits of the mesh's size. Texture
-    coordinates have v up.
+    vertices: (V,3) positions to write, in the wanted frame, given seven digits of the mesh's size. One
+    position is written once, so that the file's surface is closed across texture seams too. v is up.
     """
     decimals = max(0, math.ceil(7 - math.log10(float(np.ptp(vertices, axis=0).max()))))
+    _, first, place = np.unique(mesh.vertices, axis=0, return_index=True, return_inverse=True)
+    corners = np.stack([place.reshape(-1)[mesh.faces], mesh.faces], axis=2).reshape(-1, 6) + 1
     lines = ["mtllib mesh.mtl", "o object", "usemtl material"]
-    lines += [f"v {x:.{decimals}f} {y:.{decimals}f} {z:.{decimals}f}" for x, y, z in vertices.tolist()]
+    lines += [f"v {x:.{decimals}f} {y:.{decimals}f} {z:.{decimals}f}" for x, y, z in vertices[first].tolist()]
     lines += [f"vt {u:.7f} {v:.7f}" for u, v in mesh.uv.tolist()]
-    lines += [f"vn {x:.5f} {y:.5f} {z:.5f}" for x, y, z in mesh.normals.tolist()]
-    lines += [f"f {a}/{a}/{a} {b}/{b}/{b} {c}/{c}/{c}" for a, b, c in (mesh.faces + 1).tolist()]
+    lines += [f"vn {x:.5f} {y:.5f} {z:.5f}" for x, y, z in mesh.normals[first].tolist()]
+    lines += [f"f {a}/{d}/{a} {b}/{e}/{b} {c}/{f}/{c}" for a, d, b, e, c, f in corners.tolist()]
     (folder / "mesh.obj").write_text("\n".join(lines) + "\n")
     (folder / "mesh.mtl").write_text(_MATERIAL)
     for name, image in (("kd", mesh.kd), ("ks", mesh.ks), ("n", mesh.normal_map)):
-        cv2.imwrite(str(folder / f"texture_{name}.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        write_png(folder / f"texture_{name}.png", image)

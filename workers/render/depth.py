@@ -10,14 +10,16 @@ from workers.render.rasterizer import interpolate, rasterize
 
 Float = NDArray[np.float32]
 
+_BATCH = 8  # views rasterised at once
+
 
 def clip_positions(vertices: Float, cameras: Cameras) -> Float:
     """(N,V,4) clip-space positions; the near and far planes lie just around the vertices."""
     homogeneous = np.concatenate([vertices, np.ones((len(vertices), 1))], axis=1)  # V,4
-    depth = np.einsum("nj,vj->nv", cameras.projection()[:, 2], homogeneous)
+    depth = homogeneous @ cameras.projection()[:, 2].T  # V,N
     far = 1.01 * max(float(depth.max()), 1e-6)
     near = 0.99 * min(max(float(depth.min()), 1e-3 * far), far)
-    return (homogeneous @ cameras.clip(near, far).transpose(0, 2, 1)).astype(np.float32)
+    return np.stack([(homogeneous @ clip.T).astype(np.float32) for clip in cameras.clip(near, far)])
 
 
 def depth_maps(vertices: Float, faces: NDArray[np.int32], cameras: Cameras, farthest: bool = False) -> Float:
@@ -29,7 +31,9 @@ def depth_maps(vertices: Float, faces: NDArray[np.int32], cameras: Cameras, fart
     clip = clip_positions(vertices, cameras)
     if farthest:
         clip[:, :, 2] *= -1
-    for i in range(len(cameras)):
-        rast = rasterize(clip[i : i + 1], faces, (cameras.height, cameras.width))
-        maps[i] = interpolate(clip[i, :, 3:], rast, faces)[0, :, :, 0]
+    for start in range(0, len(cameras), _BATCH):
+        views = slice(start, start + _BATCH)
+        rast = rasterize(clip[views], faces, (cameras.height, cameras.width))
+        for i, image in enumerate(rast, start):
+            maps[i] = interpolate(clip[i, :, 3:], image[None], faces)[0, :, :, 0]
     return maps

@@ -19,7 +19,7 @@ from workers.geometry.kernels import exact_kernel, parallel_kernel
 Float = NDArray[np.float32]
 Index = NDArray[np.int32]
 
-_BANDS = 4  # horizontal bands of one image, each the work of one thread
+_BANDS = 4  # items of work at least: views, each split into horizontal bands where they are fewer
 
 
 def rasterize(pos: Float, faces: Index, resolution: tuple[int, int]) -> Float:
@@ -35,7 +35,8 @@ def rasterize(pos: Float, faces: Index, resolution: tuple[int, int]) -> Float:
     """
     height, width = resolution
     rast = np.zeros((len(pos), height, width, 4), np.float32)
-    _rasterize(np.ascontiguousarray(pos, np.float32), np.ascontiguousarray(faces, np.int32), rast)
+    bands = max(1, _BANDS // max(1, len(pos)))
+    _rasterize(np.ascontiguousarray(pos, np.float32), np.ascontiguousarray(faces, np.int32), bands, rast)
     return rast
 
 
@@ -60,30 +61,44 @@ def texture(tex: Float, uv: Float) -> Float:
 
 
 @exact_kernel
+def _project(pos: Float, height: int, width: int, out: Float) -> None:
+    """Pixel coordinates (V,2) of clip-space positions (V,4); NaN at or behind the camera."""
+    for i in range(len(pos)):
+        w = pos[i, 3]
+        if w > np.float32(1e-6):
+            out[i, 0] = (pos[i, 0] / w + 1) * np.float32(0.5) * width
+            out[i, 1] = (1 - pos[i, 1] / w) * np.float32(0.5) * height
+        else:
+            out[i, 0], out[i, 1] = np.nan, np.nan
+
+
+@exact_kernel
 def _bounds(a: Float, b: Float, c: Float, height: int, width: int) -> tuple[int, int, int, int]:
-    """First and last row and column whose centres a triangle may cover; the whole image where it crosses w =
-    0.
+    """First and last row and column whose centres a triangle may cover, its corners (2,) in pixels; the whole
+    image where a corner is NaN.
     """
-    if min(a[3], b[3], c[3]) <= 1e-6:
-        if max(a[3], b[3], c[3]) <= 0:
-            return 1, 0, 1, 0
+    if math.isnan(a[0] + b[0] + c[0]):
         return 0, height - 1, 0, width - 1
-    ax, bx, cx = a[0] / a[3], b[0] / b[3], c[0] / c[3]
-    ay, by, cy = a[1] / a[3], b[1] / b[3], c[1] / c[3]
-    left = math.ceil((min(ax, bx, cx) + 1) * 0.5 * width - 0.501)
-    right = math.floor((max(ax, bx, cx) + 1) * 0.5 * width - 0.499)
-    top = math.ceil((1 - max(ay, by, cy)) * 0.5 * height - 0.501)
-    bottom = math.floor((1 - min(ay, by, cy)) * 0.5 * height - 0.499)
+    left = math.ceil(min(a[0], b[0], c[0]) - 0.501)
+    right = math.floor(max(a[0], b[0], c[0]) - 0.499)
+    top = math.ceil(min(a[1], b[1], c[1]) - 0.501)
+    bottom = math.floor(max(a[1], b[1], c[1]) - 0.499)
     return max(top, 0), min(bottom, height - 1), max(left, 0), min(right, width - 1)
 
 
 @exact_kernel
-def _draw(triangle: int, a: Float, b: Float, c: Float, first: int, last: int, image: Float) -> None:
-    """Draw one triangle (clip-space corners) into rows first..last of `image` (height,width,4)."""
+def _draw(
+    triangle: int,
+    a: Float,
+    b: Float,
+    c: Float,
+    bounds: tuple[int, int, int, int],
+    image: Float,
+) -> None:
+    """Draw one triangle (clip-space corners) within `bounds` (see `_bounds`) of `image` (height,width,4)."""
     height, width = image.shape[0], image.shape[1]
-    top, bottom, left, right = _bounds(a, b, c, height, width)
-    top, bottom = max(top, first), min(bottom, last)
-    if top > bottom or left > right:
+    top, bottom, left, right = bounds
+    if max(a[3], b[3], c[3]) <= 0:
         return
     ax, ay, aw = np.float64(a[0]), np.float64(a[1]), np.float64(a[3])
     bx, by, bw = np.float64(b[0]), np.float64(b[1]), np.float64(b[3])
@@ -119,14 +134,20 @@ def _draw(triangle: int, a: Float, b: Float, c: Float, first: int, last: int, im
 
 
 @parallel_kernel
-def _rasterize(pos: Float, faces: Index, rast: Float) -> None:
-    height = rast.shape[1]
-    for item in prange(len(pos) * _BANDS):
-        view, band = item // _BANDS, item % _BANDS
-        first, last = band * height // _BANDS, (band + 1) * height // _BANDS - 1
+def _rasterize(pos: Float, faces: Index, bands: int, rast: Float) -> None:
+    height, width = rast.shape[1], rast.shape[2]
+    for item in prange(len(pos) * bands):
+        view, band = item // bands, item % bands
+        first, last = band * height // bands, (band + 1) * height // bands - 1
+        pixels = np.empty((pos.shape[1], 2), np.float32)
+        _project(pos[view], height, width, pixels)
         for triangle in range(len(faces)):
             a, b, c = faces[triangle, 0], faces[triangle, 1], faces[triangle, 2]
-            _draw(triangle, pos[view, a], pos[view, b], pos[view, c], first, last, rast[view])
+            top, bottom, left, right = _bounds(pixels[a], pixels[b], pixels[c], height, width)
+            top, bottom = max(top, first), min(bottom, last)
+            if top <= bottom and left <= right:
+                bounds = (top, bottom, left, right)
+                _draw(triangle, pos[view, a], pos[view, b], pos[view, c], bounds, rast[view])
 
 
 @parallel_kernel

@@ -10,7 +10,7 @@ from workers.geometry.mesh import vertex_normals
 from workers.reconstruct.methods.model import Report, Scene, Settings, TexturedMesh
 from workers.reconstruct.methods.surface.atlas import unwrap
 from workers.reconstruct.methods.surface.bake import prepare
-from workers.reconstruct.methods.surface.masks import mended
+from workers.reconstruct.methods.surface.mending import mended
 from workers.reconstruct.methods.surface.profiles import profile
 from workers.reconstruct.methods.surface.shape import surface
 from workers.reconstruct.methods.surface.silhouettes import to_unit_frame, usable
@@ -35,7 +35,7 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
     constant.
 
     Deterministic: it draws nothing, so `settings.seed` changes nothing.
-    NumericError: "masks_empty", "masks_inconsistent", "surface_unseen", "profile_unknown".
+    NumericError: "mask_empty", "masks_inconsistent".
     """
 
     def done(step: str, part: float) -> None:

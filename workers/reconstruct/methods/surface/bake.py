@@ -27,13 +27,14 @@ _SPREAD = 18.0  # grey levels a view may be off the median before it loses half 
 
 @dataclass(frozen=True)
 class Photos:
-    """What baking looks things up in. images: (N,h,w,3) uint8 sRGB. depth: (N,h,w) of the surface, 0 beside
-    it.
-    trust: (N,h,w) in [0,1], 0 off the mask and next to edges. cameras: N, in the object's unit frame."""
+    """What baking looks things up in.
+
+    images: (N,h,w,3) uint8 sRGB. seen: (N,h,w,2) depth of the surface and trust in [0,1], 0 off the mask and
+    next to edges. cameras: N, in the object's unit frame.
+    """
 
     images: NDArray[np.uint8]
-    depth: Float
-    trust: Float
+    seen: Float
     cameras: Cameras
 
 
@@ -46,7 +47,7 @@ def prepare(scene: Scene, vertices: Float, faces: Index) -> Photos:
         clear[:, 1:][np.abs(np.diff(depth[i], axis=1)) > _JUMP] = 0
         clear[1:][np.abs(np.diff(depth[i], axis=0)) > _JUMP] = 0
         trust[i] = np.clip((cv2.distanceTransform(clear, cv2.DIST_L2, 5) - 1) / _RAMP, 0, 1)
-    return Photos(scene.images, depth, trust, scene.cameras)
+    return Photos(scene.images, np.stack([depth, trust], axis=-1), scene.cameras)
 
 
 def colours(points: Float, normals: Float, photos: Photos) -> tuple[Float, Float]:
@@ -64,8 +65,7 @@ def colours(points: Float, normals: Float, photos: Photos) -> tuple[Float, Float
         points,
         normals,
         photos.images,
-        photos.depth,
-        photos.trust,
+        photos.seen,
         photos.cameras.projection().astype(np.float32),
         photos.cameras.centres.astype(np.float32),
         out,
@@ -79,8 +79,7 @@ def _bake(
     points: Float,
     normals: Float,
     images: NDArray[np.uint8],
-    depth: Float,
-    trust: Float,
+    surface: Float,
     projection: Float,
     centres: Float,
     out: Float,
@@ -91,7 +90,7 @@ def _bake(
         for i in range(block * _BLOCK, min((block + 1) * _BLOCK, len(points))):
             count = 0
             for view in range(len(images)):
-                seen = _see(points[i], normals[i], depth[view], trust[view], projection[view], centres[view])
+                seen = _see(points[i], normals[i], surface[view], projection[view], centres[view])
                 if seen[0] > 0:
                     _look_up(images[view], seen[1], seen[2], samples[count])
                     samples[count, 4] = seen[0]
@@ -101,40 +100,30 @@ def _bake(
 
 @kernel
 def _see(
-    point: Float, normal: Float, depth: Float, trust: Float, projection: Float, centre: Float
+    point: Float, normal: Float, surface: Float, p: Float, centre: Float
 ) -> tuple[np.float32, np.float32, np.float32]:
-    """Weight of one view for one point, 0 where it does not see it, and the pixel coordinates."""
+    """Weight of one view for one point, 0 where it does not see it, and the pixel coordinates.
+
+    surface: (h,w,2) of `Photos.seen`. p: (3,4) projection.
+    """
     nothing = (np.float32(0), np.float32(0), np.float32(0))
     x, y, z = centre[0] - point[0], centre[1] - point[1], centre[2] - point[2]
-    cosine = (normal[0] * x + normal[1] * y + normal[2] * z) / np.sqrt(x * x + y * y + z * z)
-    if cosine < np.float32(_LEAST_COSINE):
+    along = normal[0] * x + normal[1] * y + normal[2] * z
+    square = x * x + y * y + z * z
+    if along <= 0 or along * along < np.float32(_LEAST_COSINE * _LEAST_COSINE) * square:
         return nothing
-    w = (
-        projection[2, 0] * point[0]
-        + projection[2, 1] * point[1]
-        + projection[2, 2] * point[2]
-        + projection[2, 3]
-    )
+    w = p[2, 0] * point[0] + p[2, 1] * point[1] + p[2, 2] * point[2] + p[2, 3]
     if w <= 0:
         return nothing
-    u = (
-        projection[0, 0] * point[0]
-        + projection[0, 1] * point[1]
-        + projection[0, 2] * point[2]
-        + projection[0, 3]
-    ) / w
-    v = (
-        projection[1, 0] * point[0]
-        + projection[1, 1] * point[1]
-        + projection[1, 2] * point[2]
-        + projection[1, 3]
-    ) / w
-    column, row = int(np.floor(u)), int(np.floor(v))
-    if column < 0 or row < 0 or column >= depth.shape[1] or row >= depth.shape[0]:
+    u = (p[0, 0] * point[0] + p[0, 1] * point[1] + p[0, 2] * point[2] + p[0, 3]) / w
+    v = (p[1, 0] * point[0] + p[1, 1] * point[1] + p[1, 2] * point[2] + p[1, 3]) / w
+    if u < 0 or v < 0 or u >= surface.shape[1] or v >= surface.shape[0]:
         return nothing
-    if depth[row, column] <= 0 or w > depth[row, column] + np.float32(_TOLERANCE):
+    pixel = surface[int(v), int(u)]
+    if pixel[1] <= 0 or w > pixel[0] + np.float32(_TOLERANCE):
         return nothing
-    return trust[row, column] * cosine * cosine * cosine, u, v
+    cosine = along / np.sqrt(square)
+    return pixel[1] * cosine * cosine * cosine, u, v
 
 
 @kernel
@@ -157,17 +146,23 @@ def _blend(samples: Float, out: Float) -> np.float32:
     """Robust mean of the samples (n,5) into `out` (3,); returns the sum of their weights."""
     if len(samples) == 0:
         return np.float32(0)
-    order = np.argsort(samples[:, 3])
     total = np.float32(0)
     for i in range(len(samples)):
         total += samples[i, 4]
+    # The weighted median: the first in order of brightness at which half the weight is passed.
+    median, below = 0, np.float32(-1)
     passed = np.float32(0)
-    median = order[-1]
-    for i in order:
-        passed += samples[i, 4]
-        if 2 * passed >= total:
-            median = i
+    while 2 * passed < total:
+        least = np.float32(1e9)
+        for i in range(len(samples)):
+            if below < samples[i, 3] < least:
+                least, median = samples[i, 3], i
+        if least > np.float32(1e8):
             break
+        for i in range(len(samples)):
+            if samples[i, 3] == least:
+                passed += samples[i, 4]
+        below = least
     kept = np.float32(0)
     mean = np.zeros(3, np.float32)
     for i in range(len(samples)):

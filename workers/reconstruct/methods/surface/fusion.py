@@ -18,6 +18,10 @@ Float = NDArray[np.float32]
 _PRIOR = 1.0  # the hull's vote: as much as one view that is sure, so that one view alone never digs
 _PRIOR_DEPTH = 0.5  # and what it says: inside, this much of the truncation deep
 _RIM_VOTE = 4.0  # weight of a rim that touches a sample
+_CALM = 4.0  # voxels, standard deviation of the smoothing where nothing supports the field
+_BAND = 3.0  # voxels around the surface that are smoothed
+_ENOUGH = 1.0  # confidence from stereo that halves the smoothing
+_RIM_SUPPORT = 0.1  # of a rim's vote: one ragged mask protects little, a tip that many views show is kept
 _RIM_CHORD = 0.12  # chord, of the object's longest side, over which a rim ray may touch anywhere
 
 
@@ -32,12 +36,12 @@ def fuse(
     blur: float = 0.8,
 ) -> Float:
     """Signed distance (grid.shape), negative inside: the larger of the hull's and the blurred mean of the
-    depths'.
+    depths', smoothed where neither depths nor rims support it.
 
+    hull: (grid.shape). depth: (N,h,w) along the axis; confidence: (N,h,w), the weight of its vote.
     chords: (N,h,w) of `rim_chords`: at the hull's surface, rims that touch it vote for keeping it.
-    hull: (grid.shape). depth: (N,h,w) along the axis; confidence: (N,h,w), the weight
-    of its vote. truncation: in the frame's units; a sample deeper than that behind a depth is
-    not spoken of by it. blur: standard deviation in voxels of the weighted smoothing.
+    truncation: in the frame's units; a sample deeper than that behind a depth is not spoken of by it.
+    blur: standard deviation in voxels of the weighted smoothing.
     """
     mean = np.zeros(grid.shape, np.float32)
     weight = np.zeros(grid.shape, np.float32)
@@ -58,7 +62,24 @@ def fuse(
     trust = weight + prior
     value = weight * mean - prior * np.float32(_PRIOR_DEPTH * truncation)
     smooth = gaussian_filter(value, blur) / gaussian_filter(trust, blur)
-    return np.maximum(hull, smooth.astype(np.float32))
+    support = gaussian_filter(weight + np.float32(_RIM_SUPPORT) * (prior - _PRIOR), blur)
+    return _calmed(np.maximum(hull, smooth.astype(np.float32)), support, grid.spacing)
+
+
+def _calmed(field: Float, support: Float, spacing: float) -> Float:
+    """The field smoothed by how little supports it: flakes and holes of a few voxels go, the rest stays.
+
+    field, support: (shape), the support in votes; spacing: between samples. Values are cut off near the
+    surface first, so that what is thin counts by its volume; twice the blur less the blur of the blur leaves
+    a curved surface in its place (Tukey's twicing).
+    """
+    band = np.float32(_BAND * spacing)
+    near = np.clip(field, -band, band)
+    blurred = gaussian_filter(near, _CALM)
+    calm = 2 * blurred - gaussian_filter(blurred, _CALM)
+    share = support / (support + np.float32(_ENOUGH))
+    result: Float = np.where(np.abs(calm) < 0.99 * band, calm + share * (near - calm), field)
+    return result
 
 
 @parallel_kernel

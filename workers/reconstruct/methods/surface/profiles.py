@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workers.geometry.errors import NumericError
-
 
 @dataclass(frozen=True)
 class Profile:
-    """voxels: samples on the longest side of the grid. coarse, fine: pixels of the views' sides in the first,
-    wide
-    sweep and in the narrow one. triangles: of the finished mesh. texture: pixels of its sides."""
+    """How much work is done.
+
+    voxels: samples on the longest side of the grid. coarse, fine: pixels of the views' sides in the first,
+    wide sweep and in the narrow one. triangles: of the finished mesh. texture: pixels of its sides.
+    """
 
     voxels: int
     coarse: int
@@ -28,7 +28,5 @@ PROFILES = {
 
 
 def profile(name: str) -> Profile:
-    """The profile of that name. NumericError: "profile_unknown"."""
-    if name not in PROFILES:
-        raise NumericError("profile_unknown", profile=name, known=list(PROFILES))
+    """The profile of that name. KeyError where there is none."""
     return PROFILES[name]

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from workers.geometry.cameras import view_angles
 from workers.geometry.errors import NumericError
 from workers.geometry.grid import Grid, solid, zero_surface
-from workers.geometry.mesh import compacted, smoothed
+from workers.geometry.manifold import largest_part, manifold
+from workers.geometry.mesh import smoothed
 from workers.reconstruct.methods.model import Scene
 from workers.reconstruct.methods.surface.consistency import agreement, rim_chords
 from workers.reconstruct.methods.surface.fusion import fuse
 from workers.reconstruct.methods.surface.hull import hull_distance
-from workers.reconstruct.methods.surface.masks import signed_distances
+from workers.reconstruct.methods.surface.masks import beyond, signed_distances
 from workers.reconstruct.methods.surface.profiles import Profile
 from workers.reconstruct.methods.surface.silhouettes import cut_to_object
 from workers.reconstruct.methods.surface.sweep import choose_neighbours, sweep
@@ -43,7 +44,7 @@ def surface(scene: Scene, half: NDArray[np.float64], profile: Profile, done: Don
     grid = Grid.around(-half, half, profile.voxels)
     hull = hull_distance(signed_distances(full.masks, full.frames), full.cameras, grid)
     if not (hull < 0).any():
-        raise NumericError("masks_inconsistent", views=len(scene.cameras))
+        raise NumericError("masks_inconsistent", "no part of space is on every mask")
     field = solid(hull)
     done("hull", 1)
     # A step of depth moves a match by two thirds of a pixel where neighbours are a quarter of a radian apart.
@@ -65,11 +66,14 @@ def surface(scene: Scene, half: NDArray[np.float64], profile: Profile, done: Don
 
 
 def simplified(vertices: Float, faces: Index, triangles: int) -> tuple[Float, Index]:
-    """The mesh with about that many triangles (Garland and Heckbert 1997, quadric error metric)."""
-    if len(faces) <= triangles:
-        return vertices, faces
-    vertices, faces = fast_simplification.simplify(vertices, faces, target_count=triangles)
-    return compacted(np.asarray(vertices, np.float32), np.asarray(faces, np.int32))
+    """The closed mesh with about that many triangles (Garland and Heckbert 1997, quadric error metric).
+
+    Collapsing edges may fold the surface onto itself: the result is made manifold again, and what that cuts
+    off is left out.
+    """
+    if len(faces) > triangles:
+        vertices, faces = fast_simplification.simplify(vertices, faces, target_count=triangles)
+    return largest_part(*manifold(np.asarray(vertices, np.float32), np.asarray(faces, np.int32)))
 
 
 def _swept(
@@ -103,5 +107,6 @@ def _swept(
     witnesses = choose_neighbours(view_angles(cut.cameras), min(_WITNESSES, count - 1))
     share = agreement(depth, confidence, cut.cameras, witnesses, 2 * float(offsets[1] - offsets[0]))
     confidence *= np.clip((share - 0.2) / 0.4, 0, 1)
-    chords = rim_chords(*zero_surface(hull, grid), cut.masks, cut.cameras, 2)
+    outlines = np.stack([beyond(m, f) > 0 for m, f in zip(cut.masks, cut.frames, strict=True)])
+    chords = rim_chords(*zero_surface(hull, grid), outlines, cut.cameras, 2)
     return solid(fuse(hull, grid, depth, confidence, chords, cut.cameras, truncation))

@@ -25,12 +25,14 @@ _SMALLEST_MASK = 50  # pixels: less is no object
 def usable(scene: Scene) -> Scene:
     """The photos whose mask shows anything.
 
-    NumericError: "masks_empty" where fewer than two do.
+    NumericError: "mask_empty" where fewer than two do.
     """
-    area = scene.masks.sum((1, 2))
-    if (area >= _SMALLEST_MASK).sum() < 2:
-        raise NumericError("masks_empty", views=len(area), usable=int((area >= _SMALLEST_MASK).sum()))
-    return scene.select(np.flatnonzero(area >= _SMALLEST_MASK))
+    shown = scene.masks.sum((1, 2)) >= _SMALLEST_MASK
+    if shown.sum() < 2:
+        first = scene.cameras.names[int(np.argmin(shown))]
+        message = f"only {shown.sum()} of {len(shown)} masks show anything; that of {first} does not"
+        raise NumericError("mask_empty", message, file=first)
+    return scene.select(np.flatnonzero(shown))
 
 
 def bounding_sphere(scene: Scene) -> tuple[Array, float]:
@@ -63,7 +65,7 @@ def bounding_sphere(scene: Scene) -> tuple[Array, float]:
         if w > 0:
             offsets.append(np.linalg.norm(p - np.array([x, y]) / w, axis=1).max() * w / focal)
     if not offsets:
-        raise NumericError("masks_inconsistent", views=len(cameras))
+        raise NumericError("masks_inconsistent", "the object lies behind all cameras")
     return centre, float(np.quantile(offsets, 0.9))
 
 
@@ -82,7 +84,7 @@ def object_box(scene: Scene) -> tuple[Array, Array]:
         grid = Grid.around(low, high, _COARSE)
         inside = grid.points(hull_distance(distances, scene.cameras, grid, allowed) < 0.6 * grid.spacing)
         if len(inside) == 0:
-            raise NumericError("masks_inconsistent", views=len(scene.cameras))
+            raise NumericError("masks_inconsistent", "no part of space is on every mask")
         low, high = inside.min(0) - grid.spacing / 2, inside.max(0) + grid.spacing / 2
     return low, high
 
@@ -104,7 +106,7 @@ def cut_to_object(scene: Scene, half: Array, size: int) -> Scene:
     """The photos cut to the object and resized to size x size, never enlarged beyond a photo's own pixels.
 
     half: (3,) half sides of the object's box around 0. Each view's window is the square around the box's
-    corners; beyond the photo's frame its border repeats, so a mask cut by it goes on.
+    corners; what lies beyond the photo's frame is black and not object.
     """
     corners = np.stack(np.meshgrid(*[(-h, h) for h in half], indexing="ij"), axis=-1).reshape(-1, 3)
     corners = np.concatenate([corners, np.ones((8, 1))], axis=1)
@@ -112,6 +114,7 @@ def cut_to_object(scene: Scene, half: Array, size: int) -> Scene:
     pixels = homogeneous[:, :, :2] / np.maximum(homogeneous[:, :, 2:], 1e-6)  # N,8,2
     images = np.zeros((len(pixels), size, size, 3), np.uint8)
     masks = np.zeros((len(pixels), size, size), bool)
+    frames = np.empty_like(scene.frames)
     intrinsics = scene.cameras.intrinsics.copy()
     for i, corner in enumerate(pixels):
         low, high = np.floor(corner.min(0)) - 2, np.ceil(corner.max(0)) + 2
@@ -122,14 +125,19 @@ def cut_to_object(scene: Scene, half: Array, size: int) -> Scene:
         mask = _window(scene.masks[i].astype(np.uint8) * 255, scene.frames[i], left, top, side)
         images[i, :scaled, :scaled] = cv2.resize(image, (scaled, scaled), interpolation=cv2.INTER_AREA)
         masks[i, :scaled, :scaled] = cv2.resize(mask, (scaled, scaled), interpolation=cv2.INTER_AREA) > 127
+        frame = (scene.frames[i] - [left, top, left, top]) * (scaled / side)
+        frames[i] = np.clip(np.concatenate([np.ceil(frame[:2]), np.floor(frame[2:])]), 0, scaled)
         intrinsics[i, 2:] -= left, top
         intrinsics[i] *= scaled / side
     cameras = replace(scene.cameras, intrinsics=intrinsics, width=size, height=size)
-    return Scene(images, masks, cameras, np.tile([0, 0, size, size], (len(images), 1)))
+    return Scene(images, masks, cameras, frames)
 
 
 def _window(image: Image, frame: NDArray[np.int64], left: int, top: int, side: int) -> Image:
-    """The square window of an image (h,w,...); beyond the image's frame its border repeats."""
-    rows = np.clip(np.arange(top, top + side), frame[1], frame[3] - 1)
-    columns = np.clip(np.arange(left, left + side), frame[0], frame[2] - 1)
-    return image[rows][:, columns]
+    """The square window of an image (h,w,...), 0 beyond the image's frame."""
+    window = np.zeros((side, side, *image.shape[2:]), np.uint8)
+    x0, y0 = np.maximum(frame[:2], [left, top])
+    x1, y1 = np.minimum(frame[2:], [left + side, top + side])
+    if x0 < x1 and y0 < y1:
+        window[y0 - top : y1 - top, x0 - left : x1 - left] = image[y0:y1, x0:x1]
+    return window

@@ -35,12 +35,12 @@ def base_colour(
     Vertices are coloured first and the unseen ones filled harmonically over the surface; that is what texels
     no photo shows get, and it blends in where photos show little. Texels off the charts repeat the nearest
     chart's.
-    NumericError: "surface_unseen" where no photo shows any vertex.
+    NumericError: "masks_inconsistent" where no photo shows any vertex.
     """
     colour, weight = colours(vertices, normals, photos)
     known = weight > _KNOWN
     if not known.any():
-        raise NumericError("surface_unseen", views=len(photos.images))
+        raise NumericError("masks_inconsistent", "no photo shows any of the surface that the masks leave")
     colour = harmonic_fill(colour, known, faces)
     texels, on_chart = atlas.spread(np.concatenate([vertices, normals, colour], axis=1))
     result = np.zeros((atlas.size, atlas.size, 3), np.float32)
