@@ -20,6 +20,7 @@ from workers.reconstruct.quality import compare
 
 _FEW_VIEWS = 8
 _ONE_SIDE = 1.75  # radians between the two views farthest apart: less leaves a side unseen
+_NONSENSE = 0.3  # silhouette IoU below which what came out is no model of the object
 _DISAGREEMENT = 0.9  # silhouette IoU below which masks and poses do not belong together
 
 
@@ -30,7 +31,7 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     parameters: profile, method ("auto" is "surface"), seed, holdout (every how many photos one is held out;
     0: none).
     Returns {"metrics": {...}, "warnings": [sentences]}. NumericError: see `read_dataset` and the method;
-    "method_unavailable".
+    "method_unavailable", and "masks_inconsistent" where the model does not look like the masks at all.
     """
     method = str(parameters.get("method", "auto"))
     reconstruct = _method("surface" if method == "auto" else method)
@@ -48,6 +49,9 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     clock.report(0.97, {"step": "write"})
     judged = held_out if len(held_out) else used[:: max(1, len(used) // 8)]
     overlap, noise = compare(mesh, data.scene.select(judged))
+    if overlap < _NONSENSE:
+        message = f"the best model there is covers the masks only to {overlap:.0%}"
+        raise NumericError("masks_inconsistent", message)
     sheet = contact_sheet(mesh, data.scene, held_out)
     write_png(outputs / "contact_sheet.png", sheet)
     clock.report(1.0, {"step": "judge"})

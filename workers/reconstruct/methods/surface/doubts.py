@@ -29,8 +29,8 @@ def doubts(scene: Scene, half: NDArray[np.float64]) -> tuple[Bool, NDArray[np.in
     half: (3,) half sides of the object's box around 0. Samples of the box that only views near each other
     call outside may well be object, since these may be wrong together. Returns the pixels (N,h,w) such
     samples show in, in the views that call them outside; and for each view (N,) how many of those samples
-    lie on a ray through the inside of another mask on which nothing else is left: were this view right,
-    that mask would show something where there is nothing.
+    are missed by as many other masks as call them outside: a mask misses a sample where it shows the object
+    and nothing else is left on the ray.
     """
     grid = Grid.around(-half, half, _VOXELS)
     views = len(scene.masks)
@@ -73,9 +73,9 @@ def _doubt(
     left: NDArray[np.uint8],
     blame: NDArray[np.int64],
 ) -> None:
-    """Mark in `left` (N,h,w) the pixels of samples no view calls outside, in `room` (N,h,w), for the views
-    that do, those of samples only near ones call outside; count these in `blame` (shape[0],N) where they show
-    in a pixel of `bare` (N,h,w) in another view.
+    """Mark in `left` (N,h,w) the pixels of samples no view calls outside. Of samples that only near ones call
+    outside mark the pixels in `room` (N,h,w), for these views, and count in `blame` (shape[0],N) those that
+    show in as many pixels of `bare` (N,h,w).
 
     Threads may mark one pixel together, but all of them write 1.
     """
