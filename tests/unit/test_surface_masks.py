@@ -73,7 +73,7 @@ def _plate(thickness: int) -> tuple[Grid, NDArray[np.float32]]:
     return grid, np.broadcast_to(level * grid.spacing, grid.shape).astype(np.float32)
 
 
-@pytest.mark.parametrize(("thickness", "kept"), [(2, False), (16, True)])
+@pytest.mark.parametrize(("thickness", "kept"), [(2, False), (24, True)])
 def test_without_support_what_is_thin_goes_and_what_is_thick_stays(thickness: int, kept: bool) -> None:
     grid, field = _plate(thickness)
     cameras = scene(ball, 2).cameras

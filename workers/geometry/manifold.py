@@ -28,7 +28,7 @@ def defects(faces: Index) -> int:
     count = int(faces.max(initial=0)) + 1
     forward, times = np.unique(edges @ [count, 1], return_counts=True)
     backward = np.unique(edges[:, ::-1] @ [count, 1])
-    bad = int((times > 1).sum()) + len(np.setxor1d(forward, backward))
+    bad = int((times > 1).sum()) + len(np.setdiff1d(forward, backward))
     if bad:
         return bad
     rings, _ = _rings(faces, _opposites(np.zeros((count, 3), np.float32), faces))

@@ -34,7 +34,7 @@ def _cut(mask: Bool, frame: NDArray[np.int64]) -> bool:
     """Whether the object of the mask (h,w) touches its frame's sides."""
     left, top, right, bottom = frame
     shown = mask[top:bottom, left:right]
-    return bool(shown[[0, -1]].any() or shown[:, [0, -1]].any())
+    return shown.size > 0 and bool(shown[[0, -1]].any() or shown[:, [0, -1]].any())
 
 
 def beyond(mask: Bool, frame: NDArray[np.int64], pad: int = 0) -> NDArray[np.uint8]:
@@ -45,6 +45,8 @@ def beyond(mask: Bool, frame: NDArray[np.int64], pad: int = 0) -> NDArray[np.uin
     """
     left, top, right, bottom = frame + pad
     wide = np.pad(mask, pad).astype(np.uint8)
+    if left >= right or top >= bottom:  # the photo shows nothing of the part that was cut from it
+        return np.ones_like(wide)
     wide[:top], wide[bottom:], wide[:, :left], wide[:, right:] = 0, 0, 0, 0
     shown = wide[top:bottom, left:right].copy()
     for line, start, area in (
