@@ -81,4 +81,5 @@ def test_without_support_what_is_thin_goes_and_what_is_thick_stays(thickness: in
     fused = fuse(field, grid, nothing, nothing, nothing, cameras, 0.05)
     assert bool((fused[24, 24] < 0).any()) is kept
     if kept:
-        assert (fused[24, 24] < 0).sum() == pytest.approx(thickness, abs=1)
+        # A voxel on each side may go: with no view at all, nothing says exactly where the surface is.
+        assert (fused[24, 24] < 0).sum() == pytest.approx(thickness, abs=2)
