@@ -5,6 +5,8 @@
         {dataset|masks|mesh|model}/{job_key}/     one folder for each job of a stage
             {sha256}/{name}                       artefacts, content-addressed
             manifest.json                         written last, once and for all
+        checkpoints/{job_key}/{sha256}/{name}     states of a job that runs, gone when it is done
+        previews/{job_key}/latest.{glb,png}       how its result looks so far
 
 `poses_bounds.npy`: (N, 17) float64, a row for each image in the order of `cameras.json`; the LLFF
 layout: 3x5 row-major [R | t | (height, width, focal)] with camera-to-world columns [down, right,
@@ -42,6 +44,15 @@ def artefact_key(event: Event, stage: Stage, job_key: str, sha256: str, name: st
     """Content-addressed, so that a slow twin can never overwrite what a manifest points to; the
     name comes last, so that a download is called what it is."""
     return f"{stage_folder(event, stage, job_key)}{sha256}/{name}"
+
+
+def checkpoint_folder(event: Event, job_key: str) -> str:
+    """Below it `{sha256}/{name}`, as with artefacts and for the same reason."""
+    return f"{event.folder}checkpoints/{job_key}/"
+
+
+def preview_key(event: Event, job_key: str, suffix: str) -> str:
+    return f"{event.folder}previews/{job_key}/latest{suffix}"
 
 
 def cancelled_key(event: Event) -> str:

@@ -23,6 +23,7 @@ from contracts.fields import (
 
 Stage = Literal["prepare", "segment", "reconstruct", "package"]
 Profile = Literal["preview", "standard", "high"]
+MAX_LOSSES = 16
 
 
 def _not_one(holdout: int) -> int:
@@ -192,7 +193,11 @@ class CaptureCancelled(Event):
 
 
 class JobProgress(Event):
-    """How far a stage is; transient, may be lost, never blocks work."""
+    """How far a stage is; transient, may be lost, never blocks work.
+
+    `preview` (binary glTF) and `preview_image` (PNG) are there when new ones are: the result as it looks so
+    far, under the same keys throughout. `losses` are what the method minimises, by name.
+    """
 
     routing_key: ClassVar[str] = "job.progress"
     stage: Stage
@@ -200,7 +205,17 @@ class JobProgress(Event):
     eta_seconds: Annotated[float, Field(ge=0)] | None = None
     step: Annotated[str, Field(max_length=100)] = ""
     preview: ObjectKey | None = None
-    losses: dict[str, float] = Field(default_factory=dict)
+    preview_image: ObjectKey | None = None
+    losses: dict[Annotated[str, Field(min_length=1, max_length=64)], float] = Field(
+        default_factory=dict, max_length=MAX_LOSSES
+    )
+
+    @model_validator(mode="after")
+    def _previews_belong_to_the_capture(self) -> Self:
+        for key in (self.preview, self.preview_image):
+            if key is not None and not key.startswith(self.folder + "previews/"):
+                raise ValueError(f"preview key {key} must begin with {self.folder}previews/")
+        return self
 
 
 EVENTS: tuple[type[Event], ...] = (

@@ -23,12 +23,15 @@ from workers.runtime.folder import FolderStore
 from workers.runtime.metrics import Metrics
 from workers.runtime.settings import Settings
 from workers.runtime.shell import Shell
+from workers.runtime.storage import NotFound
 from workers.stages import WORKERS
 from workers.upload import CaptureError, upload
 
 OnProgress = Callable[[JobProgress], None]
 SUBFOLDERS: dict[Stage, str] = {"prepare": "dataset", "segment": "masks", "reconstruct": "", "package": ""}
 """Where below the output folder each stage's artefacts go."""
+PREVIEWS = "previews"
+"""Where how it looks so far goes."""
 RECORD = "result.json"
 RESULTS = ("model.glb", "poster.png", "mesh.obj", "mesh.mtl", "contact_sheet.png")
 
@@ -68,11 +71,12 @@ async def run(
             )
             for stage in stages
         ]
-        running.append(asyncio.create_task(_listen(broker, on_progress)))
+        result: dict[str, Any] = _nothing_yet()
+        running.append(asyncio.create_task(_listen(broker, store, out, result, on_progress)))
         try:
             event = await upload(store, capture, tenant="default", capture_id="local", options=options)
             await _publish(broker, event)
-            following = asyncio.create_task(_follow(broker, store, stages, out, on_progress))
+            following = asyncio.create_task(_follow(broker, store, stages, out, result, on_progress))
             await asyncio.wait({following, *running}, return_when=asyncio.FIRST_COMPLETED)
             for task in running:
                 if task.done():
@@ -96,19 +100,38 @@ async def _publish(broker: Broker, event: Event) -> None:
     await broker.publish(Message(envelope.encode(), event.routing_key, envelope.id))
 
 
-async def _listen(broker: Broker, on_progress: OnProgress) -> None:
+async def _listen(
+    broker: Broker, store: FolderStore, out: Path, result: dict[str, Any], on_progress: OnProgress
+) -> None:
     async with broker.progress() as messages:
         async for message in messages:
             data = Envelope.parse(message.body).data
             if isinstance(data, JobProgress):
+                with suppress(PhototwinError, NotFound, OSError):  # a result that cannot be written says so
+                    await _show(data, store, out, result)
                 on_progress(data)
 
 
+async def _show(progress: JobProgress, store: FolderStore, out: Path, result: dict[str, Any]) -> None:
+    """Leave the previews that there are news of; recorded first, so that `claim` knows them for ours."""
+    for key in filter(None, (progress.preview, progress.preview_image)):
+        content, name = await store.get(key), f"{PREVIEWS}/{Path(key).name}"
+        if name not in result["previews"]:
+            result["previews"].append(name)
+            _record(out, result)
+        (out / PREVIEWS).mkdir(exist_ok=True)
+        (out / name).write_bytes(content)
+
+
 async def _follow(
-    broker: Broker, store: FolderStore, stages: list[Stage], out: Path, on_progress: OnProgress
+    broker: Broker,
+    store: FolderStore,
+    stages: list[Stage],
+    out: Path,
+    result: dict[str, Any],
+    on_progress: OnProgress,
 ) -> dict[str, Any]:
     """Export each stage's result as its event comes by, until the last has."""
-    result: dict[str, Any] = {"stages": {}, "warnings": []}
     async with broker.outcomes() as outcomes:
         async for _, message in outcomes:
             event = Envelope.parse(message.body).data
@@ -122,7 +145,7 @@ async def _follow(
             cost = manifest.usage.model_dump()
             result["stages"][manifest.stage] = {**cost, "metrics": manifest.metrics, "files": files}
             result["warnings"] += manifest.warnings
-            (out / RECORD).write_text(json.dumps(result, indent=1))
+            _record(out, result)
             on_progress(event.followed_by(JobProgress, stage=manifest.stage, fraction=1.0, step="done"))
             if manifest.stage == stages[-1]:
                 return result
@@ -150,18 +173,28 @@ def claim(out: Path) -> None:
         with suppress(OSError):  # not empty: somebody else's files are in it too
             for folder in (out / name).relative_to(out).parents[:-1]:
                 (out / folder).rmdir()
-    taken = [name for name in (*SUBFOLDERS.values(), *RESULTS, RECORD) if name and (out / name).exists()]
+    ours = (*SUBFOLDERS.values(), PREVIEWS, *RESULTS, RECORD)
+    taken = [name for name in ours if name and (out / name).exists()]
     if taken:
         raise CaptureError(f"{out / taken[0]} is there already and not ours; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
-    (out / RECORD).write_text(json.dumps({"stages": {}, "warnings": []}))
+    _record(out, _nothing_yet())
+
+
+def _nothing_yet() -> dict[str, Any]:
+    return {"stages": {}, "warnings": [], "previews": []}
+
+
+def _record(out: Path, result: dict[str, Any]) -> None:
+    (out / RECORD).write_text(json.dumps(result, indent=1))
 
 
 def _written_before(out: Path) -> list[str]:
     """What the record of an earlier run in this folder says it wrote, itself included."""
     try:
-        stages = json.loads((out / RECORD).read_text())["stages"]
-        names = [str(name) for stage in stages.values() for name in stage["files"]]
+        record = json.loads((out / RECORD).read_text())
+        names = [str(name) for stage in record["stages"].values() for name in stage["files"]]
+        names += [str(name) for name in record.get("previews", [])]
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return []
     root = out.resolve()

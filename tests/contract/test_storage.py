@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -98,6 +99,43 @@ async def test_of_many_conditional_puts_one_wins(store: ObjectStore, key: str) -
     assert sorted(wins) == [False] * 7 + [True]
     assert await store.get(key) == bodies[wins.index(True)]
     assert not await store.put_if_absent(key, b"late", "text/plain")
+
+
+async def test_a_folder_is_listed_with_all_below_it_and_nothing_beside_it(
+    store: ObjectStore, key: str, photo: Path
+) -> None:
+    folder = key.rpartition("/")[0] + "/"
+    beside = key.replace("/upload/", "/uploaded/")
+    assert await store.below(folder) == []
+    for name in (key, f"{folder}deeper/still/b", beside):
+        await store.put(name, photo, "image/jpeg")
+    started = time.time()
+    listed = {entry.key: entry for entry in await store.below(folder)}
+    assert set(listed) == {key, f"{folder}deeper/still/b"}
+    assert {entry.bytes for entry in listed.values()} == {photo.stat().st_size}
+    assert all(abs(entry.modified - started) < 60 for entry in listed.values())
+
+
+async def test_a_listing_has_no_end_at_a_thousand(s3: Server, tmp_path: Path) -> None:
+    folder = f"captures/default/{uuid.uuid4()}/"
+    async with s3_store.connect(settings_for(s3)) as store:
+        keys = [f"{folder}{number}" for number in range(1003)]
+        for some in range(0, len(keys), 50):
+            await asyncio.gather(
+                *(store.put_if_absent(key, b"", "text/plain") for key in keys[some : some + 50])
+            )
+        assert {entry.key for entry in await store.below(folder)} == set(keys)
+
+
+async def test_what_is_deleted_is_gone_and_may_be_deleted_again(
+    store: ObjectStore, key: str, photo: Path
+) -> None:
+    await store.put(key, photo, "image/jpeg")
+    for _ in range(2):
+        await store.delete(key)
+        with pytest.raises(NotFound):
+            await store.stat(key)
+    assert await store.below(key.rpartition("/")[0] + "/") == []
 
 
 async def test_no_key_leaves_the_folder(tmp_path: Path, photo: Path) -> None:

@@ -44,6 +44,12 @@ class Bench:
         """How often the computation was begun."""
         return len(self.diary.read_text().splitlines()) if self.diary.exists() else 0
 
+    @property
+    def steps(self) -> list[int]:
+        """The steps that `add up` has done, by whichever of its runs."""
+        diary = Path(f"{self.diary}.steps")
+        return [int(line) for line in diary.read_text().splitlines()] if diary.exists() else []
+
     async def upload(self, do: str, *, capture_id: str = "c1", **more: Any) -> DatasetUploaded:
         orders = self.folder / "orders.json"
         orders.write_text(json.dumps({"do": do, "diary": str(self.diary), **more}))

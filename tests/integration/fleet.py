@@ -42,6 +42,11 @@ class Service:
     port: int
     log: Path
 
+    def children(self) -> list[int]:
+        """The ids of its child processes."""
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def metric(self, name: str, **labels: str) -> float:
         """Sum of the samples of that name whose labels include these."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as response:
@@ -77,9 +82,11 @@ class Fleet:
     services: list[Service] = field(default_factory=list)
     logs: list[IO[bytes]] = field(default_factory=list)
 
-    async def start(self, *stages: Stage) -> list[Service]:
+    async def start(
+        self, *stages: Stage, program: tuple[str, ...] = ("workers.cli", "worker")
+    ) -> list[Service]:
         """Start one worker process for each stage named and wait until all are ready."""
-        started = [self._spawn(stage) for stage in stages]
+        started = [self._spawn(stage, program) for stage in stages]
         async with asyncio.timeout(60):
             while not all([await asyncio.to_thread(service.ready) for service in started]):
                 for service in started:
@@ -87,12 +94,12 @@ class Fleet:
                 await asyncio.sleep(0.2)
         return started
 
-    def _spawn(self, stage: Stage) -> Service:
+    def _spawn(self, stage: Stage, program: tuple[str, ...]) -> Service:
         (port,) = free_ports(1)
         log = self.folder / f"{stage}-{port}.log"
         self.logs.append(log.open("wb"))
         process = subprocess.Popen(
-            [sys.executable, "-m", "workers.cli", "worker", stage],
+            [sys.executable, "-m", *program, stage],
             env=self.environment | {"PHOTOTWIN_HTTP_PORT": str(port)},
             stderr=self.logs[-1],
         )

@@ -124,7 +124,7 @@ async def test_a_worker_killed_in_the_middle_of_a_reconstruction(ships: Fleet, c
                 assert isinstance(progress, JobProgress)
                 if progress.stage == "reconstruct" and progress.fraction > 0.2:
                     break
-    children = _children(victim.process.pid)
+    children = victim.children()
     assert children
     victim.end(signal.SIGKILL)
     (heir,) = await ships.start("reconstruct")
@@ -137,10 +137,6 @@ async def test_a_worker_killed_in_the_middle_of_a_reconstruction(ships: Fleet, c
     async with asyncio.timeout(20):  # nothing computes on for a worker that is gone
         while any(Path(f"/proc/{child}").exists() for child in children):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 async def test_a_worker_asked_to_end_hands_its_job_over(ships: Fleet, capture: Path) -> None:

@@ -13,7 +13,15 @@ from contracts import errors
 from contracts.dataset import job_key
 from contracts.envelope import MAX_BYTES, Envelope, event_id, new_traceparent, sender
 from contracts.errors import ContractError, EventInvalid, EventUndecodable, EventUnknown
-from contracts.events import EVENTS, DatasetUploaded, Event, Options, UploadedFile
+from contracts.events import (
+    EVENTS,
+    MAX_LOSSES,
+    DatasetUploaded,
+    Event,
+    JobProgress,
+    Options,
+    UploadedFile,
+)
 from workers.runtime.retry import Decision, decide
 
 KEY = "captures/default/c1/upload/photo 1.jpg"
@@ -88,6 +96,50 @@ def test_a_broken_field_is_named(path: str, value: object) -> None:
     said = caught.value.params["field"] + caught.value.params["rule"]
     assert any(name in said for name in names), said
     assert caught.value.params["rule"]
+
+
+def progress(**changes: Any) -> dict[str, Any]:
+    event = JobProgress(capture_id="c1", stage="reconstruct", fraction=0.5)
+    envelope = Envelope.wrap(event, id="e1", source="test", traceparent=new_traceparent())
+    document: dict[str, Any] = json.loads(envelope.encode())
+    document["data"] |= changes
+    return document
+
+
+def test_progress_tells_losses_and_previews() -> None:
+    said = {
+        "losses": {f"loss {number}": -1.5e-3 for number in range(MAX_LOSSES)},
+        "preview": "captures/default/c1/previews/abc/latest.glb",
+        "preview_image": "captures/default/c1/previews/abc/latest.png",
+    }
+    document = progress(**said)
+    data = parse(document).data
+    assert isinstance(data, JobProgress)
+    assert {name: getattr(data, name) for name in said} == said
+    assert json.loads(parse(document).encode()) == document
+    assert parse(progress()).data.model_dump().items() >= {"preview": None, "preview_image": None}.items()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("fraction", 1.5),
+        ("fraction", float("nan")),
+        ("eta_seconds", float("inf")),
+        ("losses", {"image": float("nan")}),
+        ("losses", {"image": float("inf")}),
+        ("losses", {"image": "small"}),
+        ("losses", {"": 1.0}),
+        ("losses", {"x" * 65: 1.0}),
+        ("losses", {str(number): 1.0 for number in range(MAX_LOSSES + 1)}),
+        ("preview", "captures/default/c2/previews/abc/latest.glb"),
+        ("preview", "captures/default/c1/upload/photo.jpg"),
+        ("preview_image", "captures/default/c1/previews/../../c2/a.png"),
+    ],
+)
+def test_progress_that_breaks_its_contract_is_refused(field: str, value: object) -> None:
+    with pytest.raises(EventInvalid, match="preview" if field.startswith("preview") else field):
+        parse(progress(**{field: value}))
 
 
 @pytest.mark.parametrize("missing", ["id", "data", "time", "specversion", "source"])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from workers.geometry.errors import NumericError
 from workers.geometry.images import write_png
+from workers.reconstruct.checkpoints import Checkpoints
 from workers.reconstruct.contact_sheet import contact_sheet
 from workers.reconstruct.dataset import read_dataset, split
 from workers.reconstruct.methods.model import Report, Scene, Settings, TexturedMesh
@@ -24,18 +25,24 @@ _NONSENSE = 0.3  # silhouette IoU below which what came out is no model of the o
 _DISAGREEMENT = 0.9  # silhouette IoU below which masks and poses do not belong together
 
 
-def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report) -> dict[str, Any]:
+def run(
+    inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report, scratch: Path | None = None
+) -> dict[str, Any]:
     """Reconstruct `inputs` (see `read_dataset`) into `outputs`: mesh.obj, mesh.mtl, texture_kd/ks/n.png,
     contact_sheet.png, the mesh in the capture's own world and units.
 
     parameters: profile, method ("auto" is "surface"), seed, holdout (every how many photos one is held out;
-    0: none).
+    0: none). scratch: a folder whose `checkpoints` outlive the process (see `workers.runtime.child`).
     Returns {"metrics": {...}, "warnings": [sentences]}. NumericError: see `read_dataset` and the method;
     "method_unavailable", and "masks_inconsistent" where the model does not look like the masks at all.
     """
     method = str(parameters.get("method", "auto"))
     reconstruct = _method("surface" if method == "auto" else method)
-    settings = Settings(str(parameters.get("profile", "standard")), int(parameters.get("seed", 0)))
+    settings = Settings(
+        str(parameters.get("profile", "standard")),
+        int(parameters.get("seed", 0)),
+        Checkpoints(scratch and scratch / "checkpoints"),
+    )
     clock = _Clock(report)
     data = read_dataset(inputs)
     used, held_out = split(len(data.scene.images), int(parameters.get("holdout", 8)))

@@ -3,19 +3,32 @@
 Run as `python -m workers.runtime.child MODULE ...` it imports the modules, says it is ready, and then
 answers one JSON line on stdin with JSON lines on stdout:
 
-    <- {"module": "workers.prepare.compute", "inputs": "...", "outputs": "...", "parameters": {...}}
+    <- {"module": "workers.prepare.compute", "inputs", "outputs", "scratch": paths, "parameters": {...}}
     -> {"progress": 0.25, "info": {"step": "hull"}}          any number of these
     -> {"done": {...}, "usage": {...}}                       or
     -> {"error": {"code", "message", "params", "stack"}}
 
 A task is `module.run(inputs: Path, outputs: Path, parameters: dict, report) -> dict`: it reads one
-folder, fills the other, and returns what is worth knowing about it. The process gets none of the
-worker's secrets, so a picture that takes over its decoder finds no key to the store.
+folder, fills the other, and returns what is worth knowing about it. It calls `report(fraction, info)` as
+often as it likes; of `info` the shell understands `step` (a word on what is being done), `losses` ({name:
+number}) and `preview`.
+
+A task that takes long has a fifth parameter, `scratch: Path | None`, a folder with two folders in it:
+
+    checkpoints/    What an earlier run of the same job saved here, one that was killed say, is here again.
+                    Files are kept as they appear, names with a leading dot aside: so write under such a
+                    name and rename what is complete. What a file holds must follow from inputs and
+                    parameters alone: which of several runs saved it is left open.
+    previews/       For `NAME.glb` and `NAME.png`, shown to whoever waits once `info["preview"]` is NAME.
+
+The process gets none of the worker's secrets, so a picture that takes over its decoder finds no key to the
+store.
 """
 
 import contextlib
 import errno
 import importlib
+import inspect
 import json
 import os
 import queue
@@ -44,8 +57,10 @@ def _perform(task: dict[str, Any], answers: TextIO) -> dict[str, Any]:
 
     try:
         module = importlib.import_module(task["module"])
+        long = "scratch" in inspect.signature(module.run).parameters
+        more = {"scratch": Path(task["scratch"])} if long else {}
         with _metered() as usage:
-            done = module.run(Path(task["inputs"]), Path(task["outputs"]), task["parameters"], report)
+            done = module.run(Path(task["inputs"]), Path(task["outputs"]), task["parameters"], report, **more)
         return {"done": done, "usage": usage}
     except Exception as error:
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC

@@ -68,11 +68,12 @@ class Compute:
         module: str,
         inputs: Path,
         outputs: Path,
+        scratch: Path,
         parameters: dict[str, Any],
         on_progress: OnProgress,
         limit: float,
     ) -> Computed:
-        """`module.run` on two folders, within `limit` seconds.
+        """`module.run` on its folders (see `runtime.child`), within `limit` seconds.
 
         Raises whatever typed error the task raised, ComputeDied, TimeLimitExceeded. When cancelled
         or over the limit the child is killed.
@@ -81,6 +82,7 @@ class Compute:
             "module": module,
             "inputs": str(inputs),
             "outputs": str(outputs),
+            "scratch": str(scratch),
             "parameters": parameters,
         }
         async with self._turn:

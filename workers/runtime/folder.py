@@ -6,14 +6,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import BinaryIO, TypeVar
 
 from contracts.errors import StorageUnavailable
-from workers.runtime.storage import Fetched, NotFound, Stat, local_disk
+from workers.runtime.storage import Fetched, Listed, NotFound, Stat, local_disk
 
 CHUNK = 1 << 20
+ASIDE = ".aside-"
 T = TypeVar("T")
 
 
@@ -61,6 +63,23 @@ class FolderStore:
 
         return await self._do(key, place)
 
+    async def below(self, folder: str) -> list[Listed]:
+        def look(path: Path) -> list[Listed]:
+            found = []
+            for file in path.rglob("*"):
+                with suppress(FileNotFoundError):  # deleted since
+                    stat = file.stat()
+                    if S_ISREG(stat.st_mode) and not file.name.startswith(ASIDE):
+                        key = file.relative_to(self.root).as_posix()
+                        found.append(Listed(key, stat.st_size, stat.st_mtime))
+            return found
+
+        return await self._do(folder, look)
+
+    async def delete(self, key: str) -> None:
+        with suppress(NotFound):
+            await self._do(key, Path.unlink)
+
     async def _do(self, key: str, action: Callable[[Path], T]) -> T:
         path = self.root / key
         if not path.resolve().is_relative_to(self.root.resolve()):
@@ -76,7 +95,7 @@ class FolderStore:
     def _aside(self, target: Path) -> Iterator[Path]:
         """A temporary file in the target's folder, gone afterwards."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".aside-", dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=ASIDE, dir=target.parent)
         os.close(handle)
         try:
             yield Path(name)

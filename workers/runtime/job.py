@@ -35,6 +35,7 @@ TRANSFERS = 8
 LIBRARIES = ("numpy", "numba", "scipy", "opencv-python-headless", "pillow", "xatlas", "fast-simplification")
 MEDIA_TYPES = {
     ".glb": "model/gltf-binary",
+    ".png": "image/png",
     ".obj": "model/obj",
     ".mtl": "model/mtl",
     ".npy": "application/octet-stream",

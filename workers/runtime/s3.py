@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from contracts.errors import StorageUnavailable
 from workers.runtime.settings import Settings
-from workers.runtime.storage import Fetched, NotFound, Stat, local_disk
+from workers.runtime.storage import Fetched, Listed, NotFound, Stat, local_disk
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
@@ -89,6 +89,21 @@ class S3Store:
         except _Present:
             return False
         return True
+
+    async def below(self, folder: str) -> list[Listed]:
+        found: list[Listed] = []
+        with _storage_errors(folder):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=folder)
+            async for page in pages:
+                found += [
+                    Listed(entry["Key"], entry["Size"], entry["LastModified"].timestamp())
+                    for entry in page.get("Contents", ())
+                ]
+        return found
+
+    async def delete(self, key: str) -> None:
+        with _storage_errors(key):
+            await self._client.delete_object(Bucket=self.bucket, Key=key)
 
 
 class _Present(Exception):

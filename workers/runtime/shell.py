@@ -33,6 +33,7 @@ from contracts.errors import (
 )
 from contracts.events import CaptureFailed, Event, Failure
 from contracts.fields import ManifestRef
+from workers.runtime.checkpoints import Checkpoints
 from workers.runtime.compute import Compute
 from workers.runtime.job import Job
 from workers.runtime.logs import get_logger
@@ -41,6 +42,7 @@ from workers.runtime.progress import Reporter
 from workers.runtime.retry import decide
 from workers.runtime.settings import Settings
 from workers.runtime.storage import ObjectStore
+from workers.runtime.watch import unless_cancelled
 from workers.runtime.worker import Worker
 
 DRAIN_PAUSE = 1.0
@@ -174,38 +176,47 @@ class Shell:
         with structlog.contextvars.bound_contextvars(job_key=job.key):
             self._log.info("job started", attempt=job.event.attempt, returns=delivery.returns)
             await job.check_cancelled()
+            checkpoints = Checkpoints(self._store, job)
             result, outcome = await job.existing(), "adopted"
             if result is None:
-                result, outcome = await self._produce(job, envelope), "done"
+                produced = self._produce(job, envelope, checkpoints)
+                result, outcome = await unless_cancelled(job, produced), "done"
                 await job.check_cancelled()
             manifest, ref = result
             await self._publish(self.worker.reply(job.event, manifest, ref), envelope.traceparent, job.key)
+            await checkpoints.drop()  # before the ack: if we die over it, the next to come does it
             await delivery.ack()
             cost = manifest.usage.model_dump() if outcome == "done" else {}
             self._log.info("job finished", outcome=outcome, **cost)
             return outcome
 
-    async def _produce(self, job: Job, envelope: Envelope) -> tuple[Manifest, ManifestRef]:
+    async def _produce(
+        self, job: Job, envelope: Envelope, checkpoints: Checkpoints
+    ) -> tuple[Manifest, ManifestRef]:
         """Steps 3 to 5: fetch, compute, put."""
         got = self._metrics.moved.labels(self.worker.stage, "get").inc
         put = self._metrics.moved.labels(self.worker.stage, "put").inc
         with tempfile.TemporaryDirectory(prefix="phototwin-", dir=self._settings.work_dir) as work:
-            inputs, outputs = Path(work, "in"), Path(work, "out")
-            inputs.mkdir()
-            outputs.mkdir()
+            inputs, outputs, scratch = Path(work, "in"), Path(work, "out"), Path(work, "scratch")
+            saved, previews = scratch / "checkpoints", scratch / "previews"
+            for folder in (inputs, outputs, saved, previews):
+                folder.mkdir(parents=True)
             await job.fetch(inputs, self._settings.max_upload_bytes, got)
-            reporter = Reporter(self._broker, job.event, self.worker.stage, envelope)
-            try:
+            if not 0 < job.event.attempt == self._settings.max_attempts - 1:
+                await checkpoints.fetch(saved, got)  # but not at last: the fault may lie in them
+            async with (
+                checkpoints.kept(saved, put),
+                Reporter(self._broker, self._store, job, envelope, previews) as reporter,
+            ):
                 computed = await self._compute.run(
                     self.worker.compute,
                     inputs,
                     outputs,
+                    scratch,
                     self.worker.parameters(job.event),
                     reporter,
                     self._settings.time_limit,
                 )
-            finally:
-                await reporter.close()
             return await job.put(outputs, computed, put)
 
     async def _publish(self, event: Event, parent: str, key: str) -> None:

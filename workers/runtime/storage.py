@@ -27,6 +27,15 @@ class Fetched:
     sha256: str
 
 
+@dataclass(frozen=True)
+class Listed:
+    """An object as a listing shows it; `modified` in Unix seconds, by the store's clock."""
+
+    key: str
+    bytes: int
+    modified: float
+
+
 @contextmanager
 def local_disk(path: Path) -> Iterator[None]:
     """What goes wrong with our own file is no fault of the store's. Raises DiskFull."""
@@ -53,3 +62,9 @@ class ObjectStore(Protocol):
 
     async def put_if_absent(self, key: str, body: bytes, media_type: str) -> bool:
         """False where an object of that key exists already; of two at once just one gets true."""
+
+    async def below(self, folder: str) -> list[Listed]:
+        """All objects whose keys begin with `folder`, which ends in a slash; in no order."""
+
+    async def delete(self, key: str) -> None:
+        """Also where there is no such object."""

@@ -5,13 +5,14 @@ TexturedMesh`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.geometry.cameras import Cameras
+from workers.reconstruct.checkpoints import Checkpoints
 
 # report(fraction, info): called after a piece of work; fraction is of the whole, info["step"] its name.
 Report = Callable[[float, dict[str, Any]], None]
@@ -41,10 +42,12 @@ class Scene:
 
 @dataclass(frozen=True)
 class Settings:
-    """profile: preview, standard or high. seed: of whatever a method draws at random."""
+    """profile: preview, standard or high. seed: of whatever a method draws at random. checkpoints: of steps
+    that take long."""
 
     profile: str = "standard"
     seed: int = 0
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,14 @@
+"""`python -m tests.fakes prepare`: the obedient worker as a process, on the servers of the environment."""
+
+import asyncio
+import sys
+
+from tests.fakes.worker import Obedient
+from workers import service
+from workers.runtime.settings import from_environment
+from workers.stages import WORKERS
+
+if __name__ == "__main__":
+    assert sys.argv[1:] == [Obedient.stage]
+    WORKERS[Obedient.stage] = Obedient
+    asyncio.run(service.run(Obedient.stage, from_environment(), drain=False))

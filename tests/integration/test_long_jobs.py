@@ -1,0 +1,107 @@
+"""Jobs that take long, on a real RabbitMQ and a real S3: killed and gone on with, cancelled on the way."""
+
+import asyncio
+import hashlib
+import json
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from broker.interface import Message
+from contracts.envelope import Envelope, new_traceparent
+from contracts.events import DatasetUploaded, PosesReady, UploadedFile
+from tests.integration.fleet import Fleet, Service, fleet
+from tests.servers.ceph import ObjectStore as S3Server
+from tests.servers.rabbitmq import Broker as RabbitServer
+
+STEPS = 8
+
+
+@pytest.fixture
+async def ships(rabbitmq: RabbitServer, s3: S3Server, tmp_path: Path) -> AsyncIterator[Fleet]:
+    async with fleet(rabbitmq, s3, tmp_path) as made:
+        yield made
+
+
+async def obedient(ships: Fleet) -> Service:
+    (service,) = await ships.start("prepare", program=("tests.fakes",))
+    return service
+
+
+async def publish(ships: Fleet, capture_id: str, **orders: Any) -> Path:
+    """Have the obedient worker do something; returns its diary."""
+    diary, path = ships.folder / capture_id, ships.folder / f"{capture_id}.json"
+    path.write_text(json.dumps({"diary": str(diary), **orders}))
+    key = f"captures/default/{capture_id}/upload/orders.json"
+    await ships.store.put(key, path, "application/json")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    event = DatasetUploaded(
+        capture_id=capture_id,
+        files=(UploadedFile(key=key, bytes=path.stat().st_size, sha256=digest),),
+    )
+    envelope = Envelope.wrap(event, id=capture_id, source="test", traceparent=new_traceparent())
+    await ships.broker.publish(Message(envelope.encode(), event.routing_key, capture_id))
+    return diary
+
+
+def steps(diary: Path) -> list[int]:
+    path = Path(f"{diary}.steps")
+    return [int(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+async def result(ships: Fleet, capture_id: str) -> bytes:
+    (ready,) = await ships.outcome(PosesReady, capture_id)
+    manifest = await ships.manifest(ready.dataset)
+    return await ships.store.get(manifest.artefact("result.txt").key)
+
+
+async def test_a_killed_workers_job_is_gone_on_with_where_it_was(ships: Fleet, tmp_path: Path) -> None:
+    victim = await obedient(ships)
+    diary = await publish(ships, "killed", do="add up", steps=STEPS, seconds=0.7)
+    async with asyncio.timeout(60):
+        while len(steps(diary)) < 4:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    victim.end(signal.SIGKILL)
+    done = steps(diary)
+    stored = await ships.store.below("captures/default/killed/checkpoints/")
+    newest = max(stored, key=lambda listed: listed.modified)
+    await ships.store.download(newest.key, tmp_path / "sums.npz", newest.bytes)
+    last = len(np.load(tmp_path / "sums.npz")["sums"])
+    assert last >= 2
+
+    await obedient(ships)
+    resumed = await result(ships, "killed")
+    again = steps(diary)[len(done) :]
+    assert again
+    assert again == list(range(last + 1, STEPS + 1))
+    await publish(ships, "whole", do="add up", steps=STEPS, seconds=0.0)
+    assert resumed == await result(ships, "whole")
+    async with asyncio.timeout(20):
+        while await ships.store.below("captures/default/killed/checkpoints/"):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
+async def test_a_cancelled_capture_is_computed_for_no_longer(ships: Fleet) -> None:
+    service = await obedient(ships)
+    diary = await publish(ships, "unwanted", do="work", seconds=600)
+    async with asyncio.timeout(60):
+        while not diary.exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    (child,) = service.children()
+    await ships.store.put_if_absent("captures/default/unwanted/cancelled.json", b"{}", "application/json")
+    put = time.monotonic()
+    while Path(f"/proc/{child}").exists():
+        assert time.monotonic() - put < 2.0
+        await asyncio.sleep(0.02)
+    async with asyncio.timeout(20):
+        while service.metric("job_duration_seconds_count", outcome="cancelled") != 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    topology = ships.settings.topology
+    assert service.end(signal.SIGTERM) == 0
+    assert await ships.broker.depth(topology.queue("prepare")) == 0
+    assert await ships.broker.depth(topology.dead_letter_queue("prepare")) == 0

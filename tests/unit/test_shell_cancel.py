@@ -1,0 +1,76 @@
+"""A capture that is cancelled while a worker computes for it."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from broker.embedded import Broker
+from contracts.errors import StorageUnavailable
+from contracts.events import PosesReady
+from tests.fakes.bench import TOPOLOGY, Bench
+from workers.runtime import watch
+from workers.runtime.folder import FolderStore
+from workers.runtime.metrics import Metrics
+from workers.runtime.settings import Settings
+from workers.runtime.storage import Stat
+
+CANCELLED = "captures/default/c1/cancelled.json"
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> Bench:
+    settings = Settings(prefix="test", retry_delays=TOPOLOGY.retry_delays, work_dir=str(tmp_path))
+    return Bench(tmp_path, Broker(TOPOLOGY), FolderStore(tmp_path / "store"), settings, Metrics())
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def test_a_computation_ends_within_two_seconds(bench: Bench) -> None:
+    async with bench.shell():
+        await bench.publish(await bench.upload("work", seconds=600))
+        await bench.until(lambda: bench.computed == 1)
+        child = int(bench.diary.read_text())
+        assert _alive(child)
+        await bench.store.put_if_absent(CANCELLED, b"{}", "application/json")
+        put = time.monotonic()
+        await bench.until(lambda: not _alive(child))
+        assert time.monotonic() - put < 2.0
+        await bench.until(
+            lambda: bench.count("job_duration_seconds_count", stage="prepare", outcome="cancelled") == 1
+        )
+        await bench.publish(await bench.upload("work", capture_id="next"), id="event-2")
+        await bench.until(lambda: bool(bench.outcomes(PosesReady)))
+    (ready,) = bench.outcomes(PosesReady)
+    assert ready.data.capture_id == "next"
+    assert len(bench.broker._log) == 3  # both uploads and this
+    assert await bench.broker.depth(TOPOLOGY.queue("prepare")) == 0
+    assert not await bench.dead()
+
+
+async def test_a_store_that_is_away_meanwhile_ends_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "INTERVAL", 0.05)
+    stat, refused = bench.store.stat, 0
+
+    async def failing(key: str) -> Stat:
+        nonlocal refused
+        if bench.computed and not bench.count("storage_bytes_total", stage="prepare", direction="put"):
+            refused += 1
+            raise StorageUnavailable("away")
+        return await stat(key)
+
+    bench.store.stat = failing  # type: ignore[method-assign]
+    async with bench.shell():
+        await bench.publish(await bench.upload("work", seconds=0.5))
+        await bench.until(lambda: bool(bench.outcomes(PosesReady)))
+    assert refused > 2
+    assert bench.computed == 1
