@@ -20,6 +20,7 @@ from contracts.envelope import Envelope, event_id, new_traceparent
 from contracts.errors import PhototwinError
 from contracts.events import JobProgress, Options, Profile, Stage
 from workers import local, service
+from workers.evaluate.errors import CannotEvaluate
 from workers.runtime import logs, s3
 from workers.runtime.settings import Settings, SettingsError, from_environment
 from workers.simulate.capture import simulate as simulate_capture
@@ -210,6 +211,28 @@ def simulate(
             report=lambda fraction: progress.update(bar, completed=fraction),
         )
     print(f"capture            {out / 'capture'}\ntruth              {out / 'truth'}")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="mesh.obj, model.glb or a run's folder", show_default=False)],
+    truth: Annotated[Path, typer.Option(help="A capture with its truth, or with test views alone.")],
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model: surface, outlines and colours on held-out views, materials.
+
+    Example: `phototwin simulate demo --views 24`, `phototwin run demo/capture --out demo/model`, then
+    `phototwin evaluate demo/model --truth demo/truth`
+    """
+    from workers.evaluate import report  # here: half a second that no other command need wait
+
+    try:
+        figures = report.evaluate(model, truth)
+    except (CannotEvaluate, OSError) as error:
+        if as_json:
+            print(json.dumps({"error": {"message": str(error)}}))
+        _fail(str(error))
+    print(json.dumps(figures, indent=1) if as_json else report.in_words(figures))
 
 
 async def _announce(what: Path, whose: dict[str, Any], options: Options, settings: Settings) -> Envelope:
