@@ -141,7 +141,7 @@ def test_a_rendered_case_judges_its_own_truth_perfect(case: Path) -> None:
     assert report["materials"]["roughness_error"] < 0.01
     words = in_words(report)
     assert "outline IoU               1.0000" in words
-    assert "images (test views)" in words
+    assert "images (test views, base colour alone)" in words
 
 
 def test_a_worse_model_is_worse_everywhere(case: Path, tmp_path: Path) -> None:

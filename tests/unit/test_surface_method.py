@@ -17,7 +17,7 @@ from workers.reconstruct.methods.surface.aggregate import aggregate, decide
 from workers.reconstruct.methods.surface.hull import hull_distance
 from workers.reconstruct.methods.surface.masks import signed_distances
 from workers.reconstruct.methods.surface.silhouettes import object_box
-from workers.reconstruct.methods.surface.texture import padded
+from workers.reconstruct.methods.appearance.atlas import padded
 
 
 def _quiet(fraction: float, info: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ _ROUNDING = 1e-3  # texture coordinates so little beyond a border are meant to b
 
 @dataclass(frozen=True)
 class Material:
-    """kd (h,w,3) uint8 sRGB; ks (h,w,3) uint8: unused, roughness, metalness, None where unsaid; normal_map
+    """kd (h,w,3) uint8 sRGB; ks (h,w,3) uint8: occlusion, roughness, metalness, None where unsaid; normal_map
     (h,w,3) uint8 or None for a flat one.
     """
 
@@ -120,14 +120,20 @@ def _texture(folder: Path, entries: dict[str, str], *keys: str) -> Image | None:
 
 
 def _rough_and_metal(folder: Path, entries: dict[str, str]) -> Image | None:
-    """(h,w,3) with roughness in green and metalness in blue; None where the MTL speaks of neither."""
-    channels = []
+    """(h,w,3) occlusion, roughness, metalness; None where the MTL does not speak of the last two.
+
+    An MTL has no word for occlusion: a picture that holds roughness in green is taken to hold it in red.
+    """
+    channels: list[Image] = []
+    occlusion = np.full((1, 1), 255, np.uint8)
     for key in ("pr", "pm"):
         picture = _texture(folder, entries, f"map_{key}")
         if picture is not None:
             words = entries[f"map_{key}"].split()
             letter = words[words.index("-imfchan") + 1] if "-imfchan" in words else "r"
             channels.append(picture[..., "rgb".index(letter)])
+            if (key, letter) == ("pr", "g"):
+                occlusion = picture[..., 0]
         elif key in entries:
             channels.append(np.full((1, 1), round(255 * float(entries[key])), np.uint8))
     if len(channels) < 2:
@@ -135,8 +141,7 @@ def _rough_and_metal(folder: Path, entries: dict[str, str]) -> Image | None:
     shape = np.maximum(channels[0].shape, channels[1].shape)
     if any(channel.shape not in ((1, 1), tuple(shape)) for channel in channels):
         raise CannotEvaluate("the pictures of roughness and metalness differ in size")
-    rough, metal = (np.broadcast_to(channel, shape) for channel in channels)
-    return np.stack([np.zeros_like(rough), rough, metal], axis=2)
+    return np.stack([np.broadcast_to(channel, shape) for channel in (occlusion, *channels)], axis=2)
 
 
 def _factor(value: Any) -> NDArray[np.float64]:

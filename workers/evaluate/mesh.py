@@ -28,7 +28,7 @@ class Mesh:
     """One surface of one material.
 
     vertices (V,3) float32; faces (F,3) int32; normals (V,3) unit float32; uv (V,2) float32 in [0,1], v up.
-    kd: (h,w,3) uint8 sRGB base colour. ks: (h,w,3) uint8 linear: unused, roughness, metalness; None where
+    kd: (h,w,3) uint8 sRGB base colour. ks: (h,w,3) uint8 linear: occlusion, roughness, metalness; None where
     the file does not say. normal_map: (h,w,3) uint8 tangent space, +y up, 128 is 0; None for a flat one.
     colours: (V,3) uint8 sRGB base colour in place of kd, or None. Textures are stored top row first and may
     differ in size.

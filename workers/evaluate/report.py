@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from workers.evaluate.geometry import SAMPLES, compare_geometry
-from workers.evaluate.images import Renderer, base_colour, compare_images
+from workers.evaluate.images import compare_images
+from workers.evaluate.lit import renderer_for
 from workers.evaluate.materials import compare_materials
 from workers.evaluate.mesh import load_mesh
 from workers.evaluate.truth import read_truth
@@ -45,12 +46,11 @@ _ROWS = {
 }
 
 
-def evaluate(
-    model: Path, truth: Path, renderer: Renderer = base_colour, samples: int = SAMPLES
-) -> dict[str, Any]:
+def evaluate(model: Path, truth: Path, samples: int = SAMPLES) -> dict[str, Any]:
     """Every figure that the truth allows: see `read_truth` for its layouts, and `compare_geometry`,
     `compare_images` and `compare_materials` for what is in "geometry", "images" and "materials".
 
+    Renders are lit by the light.hdr beside the model, where there is one (see `renderer_for`).
     The first and last are there only where the true mesh is. CannotEvaluate for what is missing or broken.
     """
     known, mesh = read_truth(truth), load_mesh(model)
@@ -58,7 +58,9 @@ def evaluate(
     if known.mesh is not None:
         cameras = [view.camera for view in known.views]
         report["geometry"] = compare_geometry(mesh, known.mesh, cameras, samples)
-    report["images"] = {"judged_on": known.judged_are, **compare_images(mesh, known.judged, renderer)}
+    renderer, how = renderer_for(model, mesh)
+    judged = {"judged_on": known.judged_are, "rendered": how}
+    report["images"] = {**judged, **compare_images(mesh, known.judged, renderer)}
     if known.mesh is not None:
         report["materials"] = compare_materials(mesh, known.mesh, [view.camera for view in known.judged])
     return {part: rounded(figures) for part, figures in report.items()}
@@ -80,7 +82,8 @@ def in_words(report: Mapping[str, Any]) -> str:
         figures = report.get(part, {})
         if not figures:
             continue
-        lines.append(f"{part} ({figures['judged_on']})" if "judged_on" in figures else part)
+        how = [figures[key] for key in ("judged_on", "rendered") if key in figures]
+        lines.append(f"{part} ({', '.join(how)})" if how else part)
         lines += [
             f"  {label:<26}{form % figures[name]}" for name, (label, form) in rows.items() if name in figures
         ]

@@ -15,6 +15,14 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
     path.write_bytes(encoded(image, ".png"))
 
 
+def write_hdr(path: Path, image: NDArray[np.float32]) -> None:
+    """Write (h,w,3) linear RGB as Radiance's RGBE. Raises OSError, where the disk is full say."""
+    done, content = cv2.imencode(".hdr", cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR))
+    if not done:
+        raise ValueError(f"an image of shape {image.shape} cannot be written as .hdr")
+    path.write_bytes(content.tobytes())
+
+
 def encoded(image: NDArray[np.uint8], suffix: str, *options: int) -> bytes:
     """The bytes of a picture file of that kind, (h,w) grey or (h,w,3) RGB; options are OpenCV's.
 

@@ -11,15 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.geometry.errors import NumericError
-from workers.geometry.images import write_png
+from workers.geometry.images import write_hdr, write_png
 from workers.reconstruct.checkpoints import Checkpoints
 from workers.reconstruct.contact_sheet import contact_sheet
 from workers.reconstruct.dataset import read_dataset, split
 from workers.reconstruct.methods.model import Report, Scene, Settings, TexturedMesh
 from workers.reconstruct.obj import write_obj
 from workers.reconstruct.quality import compare
+from workers.render.environment import to_equirectangular
 
 _FEW_VIEWS = 8
+_LIGHT_HEIGHT = 128  # of light.hdr, in pixels
 _ONE_SIDE = 1.75  # radians between the two views farthest apart: less leaves a side unseen
 _NONSENSE = 0.3  # silhouette IoU below which what came out is no model of the object
 _DISAGREEMENT = 0.9  # silhouette IoU below which masks and poses do not belong together
@@ -29,7 +31,8 @@ def run(
     inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report, scratch: Path | None = None
 ) -> dict[str, Any]:
     """Reconstruct `inputs` (see `read_dataset`) into `outputs`: mesh.obj, mesh.mtl, texture_kd/ks/n.png,
-    contact_sheet.png, the mesh in the capture's own world and units.
+    contact_sheet.png and, where the method finds the light, light.hdr (see `to_equirectangular`); mesh and
+    light in the capture's own world, and its units.
 
     parameters: profile, method ("auto" is "surface"), seed, holdout (every how many photos one is held out;
     0: none). scratch: a folder whose `checkpoints` outlive the process (see `workers.runtime.child`).
@@ -53,6 +56,9 @@ def run(
     outputs.mkdir(parents=True, exist_ok=True)
     to_world = np.linalg.inv(data.from_world)
     write_obj(outputs, mesh, mesh.vertices.astype(np.float64) @ to_world[:3, :3].T + to_world[:3, 3])
+    if mesh.light is not None:
+        turn = data.from_world[:3, :3] / np.linalg.norm(data.from_world[0, :3])
+        write_hdr(outputs / "light.hdr", to_equirectangular(mesh.light, _LIGHT_HEIGHT, turn))
     clock.report(0.97, {"step": "write"})
     judged = held_out if len(held_out) else used[:: max(1, len(used) // 8)]
     overlap, noise = compare(mesh, data.scene.select(judged))
@@ -73,6 +79,7 @@ def run(
         "texture_size": mesh.kd.shape[0],
         f"{kind}_silhouette_iou": round(overlap, 4),
         f"{kind}_psnr": round(noise, 2),
+        "losses": [{name: round(value, 7) for name, value in each.items()} for each in mesh.losses],
         "cpu_seconds": {step: round(seconds, 2) for step, seconds in clock.spent.items()},
     }
     return {"metrics": metrics, "warnings": _warnings(data.scene.select(used), mesh.vertices, overlap)}

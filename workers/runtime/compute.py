@@ -49,8 +49,10 @@ class Compute:
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
         # The child imports what we would, and (-P) nothing from wherever we happen to have been started.
         environment["PYTHONPATH"] = os.pathsep.join(sys.path)
-        for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-            environment[name] = str(self._threads)
+        environment["NUMBA_NUM_THREADS"] = str(self._threads)
+        # Their matrices are small, and their threads spin while they wait: two or three times the CPU time.
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            environment[name] = "1"
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",

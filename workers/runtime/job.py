@@ -36,6 +36,7 @@ LIBRARIES = ("numpy", "numba", "scipy", "opencv-python-headless", "pillow", "xat
 MEDIA_TYPES = {
     ".glb": "model/gltf-binary",
     ".png": "image/png",
+    ".hdr": "image/vnd.radiance",
     ".obj": "model/obj",
     ".mtl": "model/mtl",
     ".npy": "application/octet-stream",

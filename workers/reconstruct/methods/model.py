@@ -58,6 +58,8 @@ class TexturedMesh:
     uv: (V,2) float32 in [0,1], v up. Vertices on texture seams are repeated.
     kd: (T,T,3) uint8 sRGB base colour. ks: (T,T,3) uint8 linear: occlusion, roughness, metalness.
     normal_map: (T,T,3) uint8 tangent space, +y up, 128 is 0. Textures are stored top row first.
+    light: (6,R,R,3) linear radiance around it, in the mesh's frame (see `workers.render.environment`), where
+    the method finds it. losses: of some of its rounds, as {"round": n, name: value}.
     """
 
     vertices: NDArray[np.float32]
@@ -67,3 +69,5 @@ class TexturedMesh:
     kd: NDArray[np.uint8]
     ks: NDArray[np.uint8]
     normal_map: NDArray[np.uint8]
+    light: NDArray[np.float32] | None = None
+    losses: list[dict[str, float]] = field(default_factory=list)

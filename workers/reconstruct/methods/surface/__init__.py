@@ -1,5 +1,5 @@
-"""Method `surface`: visual hull, stereo within it, colours from the photos. Needs poses and masks; no
-training.
+"""Method `surface`: visual hull, stereo within it, materials and light from the photos. Needs poses and
+masks; no training.
 """
 
 from __future__ import annotations
@@ -7,58 +7,94 @@ from __future__ import annotations
 import numpy as np
 
 from workers.geometry.mesh import vertex_normals
+from workers.reconstruct.methods.appearance.atlas import texture_size, unwrap
+from workers.reconstruct.methods.appearance.bake import prepare
+from workers.reconstruct.methods.appearance.fit import fit
+from workers.reconstruct.methods.appearance.observations import gather
+from workers.reconstruct.methods.appearance.occlusion import visible_directions
+from workers.reconstruct.methods.appearance.texture import photographed, physical
 from workers.reconstruct.methods.model import Report, Scene, Settings, TexturedMesh
-from workers.reconstruct.methods.surface.atlas import unwrap
-from workers.reconstruct.methods.surface.bake import prepare
 from workers.reconstruct.methods.surface.mending import mended
 from workers.reconstruct.methods.surface.profiles import profile
 from workers.reconstruct.methods.surface.shape import surface
 from workers.reconstruct.methods.surface.silhouettes import to_unit_frame, usable
-from workers.reconstruct.methods.surface.texture import base_colour
 
 # Where in the whole each step begins and ends, by its share of the time.
 _SPANS = {
     "box": (0.0, 0.05),
     "hull": (0.05, 0.1),
-    "sweep": (0.1, 0.25),
-    "refine": (0.25, 0.55),
-    "mesh": (0.55, 0.6),
-    "unwrap": (0.6, 0.8),
-    "bake": (0.8, 1.0),
+    "sweep": (0.1, 0.2),
+    "refine": (0.2, 0.4),
+    "mesh": (0.4, 0.5),
+    "unwrap": (0.5, 0.58),
+    "materials": (0.58, 0.88),
+    "bake": (0.88, 1.0),
 }
-_MATERIAL = (255, 153, 0)  # no occlusion, roughness 0.6, not metal
-_FLAT = (128, 128, 255)
 
 
 def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMesh:
-    """The object's surface and base colour, in the frame of the scene's cameras; ORM and normal map are
-    constant.
+    """The object's surface, its materials and the light around it, in the frame of the scene's cameras.
 
-    Deterministic: it draws nothing, so `settings.seed` changes nothing.
+    Deterministic for a seed, which decides in which order points are looked at.
     NumericError: "mask_empty", "masks_inconsistent".
     """
 
-    def done(step: str, part: float) -> None:
+    def done(step: str, part: float, losses: dict[str, float] | None = None) -> None:
         begin, end = _SPANS[step]
-        report(begin + (end - begin) * part, {"step": step})
+        report(begin + (end - begin) * part, {"step": step, "losses": losses or {}})
 
     work = profile(settings.profile)
     unit, half, similarity = to_unit_frame(usable(scene))
-    unit = mended(unit, half)
     done("box", 1)
-    vertices, faces = surface(unit, half, work, done)
+    saved = settings.checkpoints.load("surface")
+    if saved is None:
+        vertices, faces = surface(mended(unit, half), half, work, done)
+        settings.checkpoints.save("surface", {"vertices": vertices, "faces": faces})
+    else:
+        vertices, faces = saved["vertices"], saved["faces"]
     normals = vertex_normals(vertices, faces)
-    atlas = unwrap(vertices, faces, work.texture)
+    distance = np.linalg.norm(unit.cameras.centres, axis=1)
+    pixels = float(np.median(unit.cameras.intrinsics[:, :2].mean(1) / distance))
+    atlas = unwrap(vertices, faces, texture_size(vertices, faces, pixels, work.texture))
     done("unwrap", 1)
     photos = prepare(unit, vertices, faces)
-    kd = base_colour(vertices, faces, normals, atlas, photos, lambda part: done("bake", part))
+    light, losses = None, []
+    if work.rounds:
+        seen = gather(vertices, normals, photos)
+        visible = visible_directions(vertices, faces, normals, 1.02 * float(np.linalg.norm(half)))
+        found = fit(
+            faces,
+            normals,
+            visible,
+            seen,
+            len(unit.images),
+            work.rounds,
+            settings.seed,
+            lambda part, losses: done("materials", part, losses),
+        )
+        light, losses = found.light, found.losses
+        textures = physical(
+            vertices,
+            faces,
+            normals,
+            visible,
+            found,
+            seen.enough(),
+            atlas,
+            photos,
+            lambda part: done("bake", part),
+        )
+    else:
+        textures = photographed(vertices, faces, normals, atlas, photos, lambda part: done("bake", part))
     back = np.linalg.inv(similarity)
     return TexturedMesh(
         vertices=(vertices @ back[:3, :3].T + back[:3, 3]).astype(np.float32)[atlas.source],
         faces=atlas.faces,
         normals=normals[atlas.source],
         uv=atlas.uv,
-        kd=kd,
-        ks=np.full_like(kd, _MATERIAL),
-        normal_map=np.full_like(kd, _FLAT),
+        kd=textures.kd,
+        ks=textures.ks,
+        normal_map=textures.normal_map,
+        light=light,
+        losses=losses,
     )

@@ -90,7 +90,7 @@ def _bake(
         for i in range(block * _BLOCK, min((block + 1) * _BLOCK, len(points))):
             count = 0
             for view in range(len(images)):
-                seen = _see(points[i], normals[i], surface[view], projection[view], centres[view])
+                seen = see(points[i], normals[i], surface[view], projection[view], centres[view])
                 if seen[0] > 0:
                     _look_up(images[view], seen[1], seen[2], samples[count])
                     samples[count, 4] = seen[0]
@@ -99,7 +99,7 @@ def _bake(
 
 
 @kernel
-def _see(
+def see(
     point: Float, normal: Float, surface: Float, p: Float, centre: Float
 ) -> tuple[np.float32, np.float32, np.float32]:
     """Weight of one view for one point, 0 where it does not see it, and the pixel coordinates.

@@ -1,0 +1,101 @@
+"""A texture atlas: the surface cut into charts and laid out in the unit square."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import xatlas
+from numpy.typing import NDArray
+
+from workers.render.rasterizer import interpolate, rasterize
+
+Float = NDArray[np.float32]
+Index = NDArray[np.int32]
+
+_PADDING = 4  # texels between charts
+_SMALLEST = 256
+_DENSITY = 1.4  # texels for a pixel of the photos, at least
+_USED = 0.6  # of an atlas, by charts
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """source: (W,) the mesh's vertex each atlas vertex copies. faces: (F,3) of atlas vertices, in the mesh's
+    order. uv: (W,2) in [0,1], v up. size: texels of the texture's sides. rast: (1,size,size,4) the charts
+    rasterised, top row first.
+    """
+
+    source: Index
+    faces: Index
+    uv: Float
+    size: int
+    rast: Float
+
+    def spread(self, attributes: Float) -> Float:
+        """Vertex attributes (V,C) at the centres of the texels `on_chart` (M,C)."""
+        values: Float = interpolate(attributes[self.source], self.rast, self.faces)[0][self.on_chart]
+        return values
+
+    @property
+    def on_chart(self) -> NDArray[np.bool_]:
+        """(size,size) which texels lie on a chart."""
+        covered: NDArray[np.bool_] = self.rast[0, :, :, 3] > 0
+        return covered
+
+    @property
+    def triangles(self) -> Index:
+        """(M,) the face under each texel `on_chart`."""
+        return self.rast[0, :, :, 3][self.on_chart].astype(np.int32) - 1
+
+    def image(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(size,size,C) from values (M,C) of the texels `on_chart`; the others repeat the nearest."""
+        on_chart = self.on_chart
+        sheet = np.zeros((*on_chart.shape, values.shape[1]), np.uint8)
+        sheet[on_chart] = values
+        return padded(sheet, on_chart)
+
+
+def unwrap(vertices: Float, faces: Index, size: int) -> Atlas:
+    """Atlas of the mesh (V,3), (F,3) for a texture of size x size texels."""
+    charts = xatlas.ChartOptions()
+    charts.max_iterations = 1
+    charts.max_cost = 4.0
+    pack = xatlas.PackOptions()
+    pack.resolution = size
+    pack.padding = _PADDING
+    pack.bilinear = True
+    pack.rotate_charts_to_axis = False
+    atlas = xatlas.Atlas()
+    atlas.add_mesh(vertices, faces.astype(np.uint32))
+    atlas.generate(charts, pack)
+    source, atlas_faces, uv = atlas[0]
+    index, place = np.ascontiguousarray(atlas_faces, np.int32), uv.astype(np.float32)
+    flat = np.zeros((1, len(place), 4), np.float32)
+    flat[0, :, :2] = 2 * place - 1
+    flat[0, :, 3] = 1
+    return Atlas(source.astype(np.int32), index, place, size, rasterize(flat, index, (size, size)))
+
+
+def texture_size(vertices: Float, faces: Index, pixels: float, largest: int) -> int:
+    """The power of two that holds enough texels for the pixels of the photos, at most `largest`.
+
+    pixels: that one unit of length covers in a photo.
+    """
+    a, b, c = vertices[faces].transpose(1, 0, 2)
+    area = float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum()) / 2
+    wanted = _DENSITY * pixels * math.sqrt(area / _USED)
+    return min(largest, max(_SMALLEST, 1 << math.ceil(math.log2(wanted))))
+
+
+def padded(image: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The image (h,w,C) with every pixel not `known` (h,w) set to the nearest known one's colour."""
+    _, label = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colour = np.zeros((int(label.max()) + 1, image.shape[2]), np.uint8)
+    colour[label[known]] = image[known]
+    filled: NDArray[np.uint8] = colour[label]
+    return filled
