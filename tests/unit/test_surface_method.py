@@ -11,13 +11,13 @@ from tests.unit.scenes import ball, dimpled, pattern, scene
 from workers.geometry.errors import NumericError
 from workers.geometry.grid import Grid
 from workers.geometry.mesh import volume
+from workers.reconstruct.methods.appearance.atlas import padded
 from workers.reconstruct.methods.model import Scene, Settings
 from workers.reconstruct.methods.surface import reconstruct
 from workers.reconstruct.methods.surface.aggregate import aggregate, decide
 from workers.reconstruct.methods.surface.hull import hull_distance
 from workers.reconstruct.methods.surface.masks import signed_distances
 from workers.reconstruct.methods.surface.silhouettes import object_box
-from workers.reconstruct.methods.appearance.atlas import padded
 
 
 def _quiet(fraction: float, info: dict[str, Any]) -> None:

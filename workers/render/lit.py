@@ -112,7 +112,7 @@ def _shade(
     kd: Float, ks: Float, normal: Float, towards: Float, even: Float, light: Probe, out: Float
 ) -> None:
     for block in prange((len(kd) + 4095) // 4096):
-        mirror, split = np.empty(3, np.float32), np.empty(4, np.float32)
+        mirror, split = np.empty(3, np.float32), np.empty(6, np.float32)
         for i in range(block * 4096, min((block + 1) * 4096, len(kd))):
             n, d = normal[i], towards[i]
             along = n[0] * d[0] + n[1] * d[1] + n[2] * d[2]

@@ -87,7 +87,7 @@ def level_of(light: Probe, roughness: Real) -> tuple[int, Real, Real]:
 
 @kernel
 def split_at(light: Probe, roughness: Real, cosine: Real, out: Float) -> None:
-    """A, B and their slopes with roughness, into `out` (4,)."""
+    """A, B, their slopes with roughness, and with the cosine, into `out` (6,)."""
     size = light.split.shape[0]
     x = min(max(cosine * size - np.float32(0.5), np.float32(0)), np.float32(size - 1.001))
     y = min(max(roughness * size - np.float32(0.5), np.float32(0)), np.float32(size - 1.001))
@@ -98,6 +98,9 @@ def split_at(light: Probe, roughness: Real, cosine: Real, out: Float) -> None:
         lower = light.split[row + 1, column, k] * (1 - right) + light.split[row + 1, column + 1, k] * right
         out[k] = upper + (lower - upper) * down
         out[2 + k] = (lower - upper) * size
+        above = light.split[row, column + 1, k] - light.split[row, column, k]
+        below = light.split[row + 1, column + 1, k] - light.split[row + 1, column, k]
+        out[4 + k] = (above + (below - above) * down) * size
 
 
 @kernel

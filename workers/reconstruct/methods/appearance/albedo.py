@@ -80,7 +80,7 @@ def _solve(
 ) -> None:
     for block in prange((len(out) + _BLOCK - 1) // _BLOCK):
         samples = np.empty((len(images), 4, 3), np.float32)  # p, q, pixel, and the weight in the last row
-        towards, mirror, split = np.empty(3, np.float32), np.empty(3, np.float32), np.empty(4, np.float32)
+        towards, mirror, split = np.empty(3, np.float32), np.empty(3, np.float32), np.empty(6, np.float32)
         for i in range(block * _BLOCK, min((block + 1) * _BLOCK, len(out))):
             count = 0
             for v in range(len(images)):

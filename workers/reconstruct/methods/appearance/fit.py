@@ -37,6 +37,8 @@ _NORMALS_ROUNDS = 10  # between two looks at which directions a normal faces
 _NORMALS_FROM = 0.2  # of the rounds
 _SMOOTH_KD, _SMOOTH_KS = 0.1, 0.04  # along edges, where trust is the curvature of the loss
 _SAME_COLOUR = 0.04
+# Half metals are rare: from here on of the rounds, what was found to be less than half a metal leans to none.
+_DECIDED_FROM = 0.5
 _SPREAD = 0.12  # of logarithmic colour, within one material
 _COARSE, _FINE = 10.0, 1.0  # how far normals move together, at first and at last
 _NEAR_SHAPE = 0.5  # how much of a change of normals over a wider area is taken back: shape knows that better
@@ -144,6 +146,8 @@ def fit(
             bent /= np.linalg.norm(bent, axis=1, keepdims=True)
         if n % _PRIOR_ROUNDS == _PRIOR_ROUNDS - 1 and n >= 2 * _PRIOR_ROUNDS:
             same = of_colour(kd, ks, trust_ks)
+            if n >= _DECIDED_FROM * rounds:
+                same[:, 1] *= np.minimum(_DECIDED_FROM + same[:, 1], 1)
             ks = np.clip(relaxed(ks, trust_ks, edges, _SMOOTH_KS, same, _SAME_COLOUR), (_SMOOTHEST, 0), 1)
             tone = np.log(kd)
             kd = np.exp(relaxed(tone, trust_kd * kd * kd, edges, _SMOOTH_KD, tone, 0))

@@ -106,7 +106,7 @@ def _point(
     """All observations of point i, the k-th of the batch."""
     near, far = np.empty(4, np.int64), np.empty(4, np.int64)
     near_share, far_share = np.empty(4, np.float32), np.empty(4, np.float32)
-    split, pull, turn = np.empty(4, np.float32), np.empty(3, np.float32), np.empty(3, np.float32)
+    split, pull, turn = np.empty(6, np.float32), np.empty(3, np.float32), np.empty(3, np.float32)
     normal, kd, irradiance = surface.normals[i], surface.kd[i], surface.irradiance[k]
     roughness, metalness = surface.ks[i, 0], surface.ks[i, 1]
     level, part, slope = level_of(light, roughness)
@@ -128,6 +128,8 @@ def _point(
         free = np.float32(surface.visible[i, (face * SIZE + row) * SIZE + column])
         even = 1 - np.float32(DIELECTRIC) * split[0] - split[1]
         even_slope = -np.float32(DIELECTRIC) * split[2] - split[3]
+        even_tilt = -np.float32(DIELECTRIC) * split[4] - split[5]
+        tilt = np.float32(0)
         for c in range(3):
             pull[c] = 0
             below, above = np.float32(0), np.float32(0)
@@ -168,6 +170,8 @@ def _point(
             out.irradiance[k, c] += push * kd[c] * (1 - metalness) * even
             out.ambient[block, c] += push * glossy * (1 - free)
             pull[c] = push * glossy * free
+            tilt += push * (facing * split[4] + split[5]) * mirror
+            tilt += push * (1 - metalness) * kd[c] * even_tilt * irradiance[c]
             for corner in range(4):
                 out.levels[block, near[corner], c] += pull[c] * (1 - part) * near_share[corner]
                 out.levels[block, far[corner], c] += pull[c] * part * far_share[corner]
@@ -181,9 +185,11 @@ def _point(
                 by_s += pull[c] * part * ds
                 by_t += pull[c] * part * dt
             _unproject(face, s, t, by_s, by_t, max(abs(x), abs(y), abs(z)), turn)
+            if along < np.float32(_LEAST_COSINE):
+                tilt = np.float32(0)
             across = normal[0] * turn[0] + normal[1] * turn[1] + normal[2] * turn[2]
             for c in range(3):
-                out.normals[k, c] += 2 * (across * towards[c] + along * turn[c])
+                out.normals[k, c] += 2 * (across * towards[c] + along * turn[c]) + tilt * towards[c]
     if len(surface.slope) > 0:
         for c in range(3):
             for axis in range(3):

@@ -10,8 +10,8 @@ class Profile:
     """How much work is done.
 
     voxels: samples on the longest side of the grid. coarse, fine: pixels of the views' sides in the first,
-    wide sweep and in the narrow one. triangles: of the finished mesh. texture: pixels of its sides, at most. rounds: of
-    fitting materials and light; 0 takes the photos' colours as they are.
+    wide sweep and in the narrow one. triangles: of the finished mesh. texture: pixels of its sides, at
+    most. rounds: of fitting materials and light; 0 takes the photos' colours as they are.
     """
 
     voxels: int
