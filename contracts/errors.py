@@ -27,7 +27,8 @@
     │   ├── MasksIncomplete        masks_incomplete
     │   ├── MaskEmpty              mask_empty
     │   ├── MasksInconsistent      masks_inconsistent
-    │   └── MethodUnavailable      method_unavailable
+    │   ├── MethodUnavailable      method_unavailable
+    │   └── TooMuchMemory          too_much_memory
     ├── TransientError             retry: the world may be better in a moment
     │   ├── Outage                 for as long as it lasts: no fault of the job's
     │   │   ├── StorageUnavailable storage_unavailable
@@ -196,6 +197,10 @@ class MasksInconsistent(InputError):
 
 class MethodUnavailable(InputError):
     code = "method_unavailable"
+
+
+class TooMuchMemory(InputError):
+    code = "too_much_memory"
 
 
 class TransientError(PhototwinError):

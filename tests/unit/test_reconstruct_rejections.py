@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trimesh
 from PIL import Image
 
 from contracts import errors
@@ -16,6 +17,7 @@ from tests.captures import Rig
 from workers.geometry.errors import NumericError
 from workers.prepare import compute as prepare
 from workers.reconstruct import compute
+from workers.reconstruct.memory import available
 from workers.segment import compute as segment
 
 PARAMETERS = {"profile": "preview", "method": "auto", "seed": 0, "holdout": 0}
@@ -86,3 +88,38 @@ def test_every_code_of_the_numeric_code_is_in_the_table() -> None:
     }
     assert "masks_inconsistent" in found
     assert found <= set(errors.table())
+
+
+def test_what_does_not_fit_into_memory_is_told_before_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = inputs(tmp_path, lambda capture: None)
+    monkeypatch.setattr("workers.reconstruct.memory.available", lambda: 100e6)
+    with pytest.raises(NumericError) as caught:
+        compute.run(folder, tmp_path / "out", PARAMETERS, lambda *_: None)
+    assert caught.value.code == "too_much_memory"
+    error = errors.from_code(caught.value.code, str(caught.value), **caught.value.params)
+    assert "100 MB" in error.sentence
+
+
+def test_memory_that_is_free_is_counted() -> None:
+    assert 50e6 < available() < 1e15
+
+
+def test_a_sketch_and_losses_come_by_on_the_way(tmp_path: Path) -> None:
+    folder, scratch = inputs(tmp_path, lambda capture: None), tmp_path / "scratch"
+    for name in ("previews", "checkpoints"):
+        (scratch / name).mkdir(parents=True)
+    heard: list[dict[str, Any]] = []
+    compute.run(folder, tmp_path / "out", PARAMETERS, lambda _, info: heard.append(info), scratch)
+    names = [info["preview"] for info in heard if "preview" in info]
+    assert len(names) >= 2
+    assert not any("sketch" in info for info in heard)
+    for name in names:
+        picture = np.asarray(Image.open(scratch / "previews" / f"{name}.png"))
+        assert picture.shape[1] == 2 * picture.shape[0]
+        half = picture.shape[0]
+        assert picture[:, half:].max() > 40
+        loaded: Any = trimesh.load(scratch / "previews" / f"{name}.glb", force="mesh")
+        assert len(loaded.faces) > 500
+        assert np.ptp(loaded.visual.vertex_colors[:, :3].astype(int), axis=0).max() > 30

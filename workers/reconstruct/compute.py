@@ -15,8 +15,10 @@ from workers.geometry.images import write_hdr, write_png
 from workers.reconstruct.checkpoints import Checkpoints
 from workers.reconstruct.contact_sheet import contact_sheet
 from workers.reconstruct.dataset import read_dataset, split
+from workers.reconstruct.memory import check_memory
 from workers.reconstruct.methods.model import Report, Scene, Settings, TexturedMesh
 from workers.reconstruct.obj import write_obj
+from workers.reconstruct.previews import Previews
 from workers.reconstruct.quality import compare
 from workers.render.environment import to_equirectangular
 
@@ -37,7 +39,8 @@ def run(
     parameters: profile, method ("auto" is "surface"), seed, holdout (every how many photos one is held out;
     0: none). scratch: a folder whose `checkpoints` outlive the process (see `workers.runtime.child`).
     Returns {"metrics": {...}, "warnings": [sentences]}. NumericError: see `read_dataset` and the method;
-    "method_unavailable", and "masks_inconsistent" where the model does not look like the masks at all.
+    "method_unavailable", "too_much_memory", and "masks_inconsistent" where the model does not look like the
+    masks at all.
     """
     method = str(parameters.get("method", "auto"))
     reconstruct = _method("surface" if method == "auto" else method)
@@ -48,13 +51,17 @@ def run(
     )
     clock = _Clock(report)
     data = read_dataset(inputs)
+    check_memory(data.scene.masks.size, settings.profile)
+    to_world = np.linalg.inv(data.from_world)
+    previews = Previews(scratch and scratch / "previews", data.scene, to_world)
     used, held_out = split(len(data.scene.images), int(parameters.get("holdout", 8)))
     clock.report(0.02, {"step": "read"})
     mesh: TexturedMesh = reconstruct(
-        data.scene.select(used), settings, lambda part, info: clock.report(0.02 + 0.93 * part, info)
+        data.scene.select(used),
+        settings,
+        lambda part, info: clock.report(0.02 + 0.93 * part, _drawn(info, previews)),
     )
     outputs.mkdir(parents=True, exist_ok=True)
-    to_world = np.linalg.inv(data.from_world)
     write_obj(outputs, mesh, mesh.vertices.astype(np.float64) @ to_world[:3, :3].T + to_world[:3, 3])
     if mesh.light is not None:
         turn = data.from_world[:3, :3] / np.linalg.norm(data.from_world[0, :3])
@@ -93,6 +100,15 @@ def _method(name: str) -> Any:
         message = f"there is no method {name}; there are {known}"
         raise NumericError("method_unavailable", message, method=name, available=known)
     return methods[name].load()
+
+
+def _drawn(info: dict[str, Any], previews: Previews) -> dict[str, Any]:
+    """`info` with a sketch's files in place of the sketch."""
+    if "sketch" not in info:
+        return info
+    name = previews.write(info["sketch"])
+    rest = {key: value for key, value in info.items() if key != "sketch"}
+    return rest if name is None else {**rest, "preview": name}
 
 
 class _Clock:

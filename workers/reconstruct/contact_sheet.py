@@ -29,7 +29,7 @@ def contact_sheet(mesh: TexturedMesh, scene: Scene, held_out: NDArray[np.int64])
         index = int(candidates[i])
         name = scene.cameras.names[index] + (" (held out)" if index in held_out else "")
         render = shade(mesh, scene.cameras.select([index]))
-        window = _window(scene.masks[index])
+        window = window_of(scene.masks[index])
         photo, ours = (
             cv2.resize(image[window], (_TILE, _TILE), interpolation=cv2.INTER_AREA)
             for image in (scene.images[index], render)
@@ -51,7 +51,7 @@ def spread(cameras: Cameras, centre: NDArray[np.float32], count: int) -> list[in
     return chosen
 
 
-def _window(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+def window_of(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     """A square part of the image around the mask, with a margin."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     height, width = mask.shape

@@ -15,6 +15,7 @@ from workers.geometry.cameras import Cameras
 from workers.reconstruct.checkpoints import Checkpoints
 
 # report(fraction, info): called after a piece of work; fraction is of the whole, info["step"] its name.
+# info["losses"] may say how well it goes, {name: value}, and info["sketch"] how it looks, a `Sketch`.
 Report = Callable[[float, dict[str, Any]], None]
 
 
@@ -48,6 +49,17 @@ class Settings:
     profile: str = "standard"
     seed: int = 0
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A surface on its way: vertices (V,3) float32, faces (F,3) int32, in the frame of the scene's cameras;
+    colours (V,3) uint8 sRGB.
+    """
+
+    vertices: NDArray[np.float32]
+    faces: NDArray[np.int32]
+    colours: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

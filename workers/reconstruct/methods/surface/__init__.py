@@ -4,7 +4,11 @@ masks; no training.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from workers.geometry.mesh import vertex_normals
 from workers.reconstruct.methods.appearance.atlas import texture_size, unwrap
@@ -12,12 +16,16 @@ from workers.reconstruct.methods.appearance.bake import prepare
 from workers.reconstruct.methods.appearance.fit import fit
 from workers.reconstruct.methods.appearance.observations import gather
 from workers.reconstruct.methods.appearance.occlusion import visible_directions
+from workers.reconstruct.methods.appearance.sketch import sketch
 from workers.reconstruct.methods.appearance.texture import photographed, physical
 from workers.reconstruct.methods.model import Report, Scene, Settings, TexturedMesh
 from workers.reconstruct.methods.surface.mending import mended
 from workers.reconstruct.methods.surface.profiles import profile
 from workers.reconstruct.methods.surface.shape import surface
 from workers.reconstruct.methods.surface.silhouettes import to_unit_frame, usable
+
+Float = NDArray[np.float32]
+Index = NDArray[np.int32]
 
 # Where in the whole each step begins and ends, by its share of the time.
 _SPANS = {
@@ -39,19 +47,25 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
     NumericError: "mask_empty", "masks_inconsistent".
     """
 
-    def done(step: str, part: float, losses: dict[str, float] | None = None) -> None:
+    def done(step: str, part: float, **more: Any) -> None:
         begin, end = _SPANS[step]
-        report(begin + (end - begin) * part, {"step": step, "losses": losses or {}})
+        report(begin + (end - begin) * part, {"step": step, **more})
+
+    def show(step: str, vertices: Float, faces: Index) -> None:
+        drawn = sketch(unit, vertices, faces)
+        done(step, 1, sketch=replace(drawn, vertices=_moved(drawn.vertices, back)))
 
     work = profile(settings.profile)
     unit, half, similarity = to_unit_frame(usable(scene))
+    back = np.linalg.inv(similarity)
     done("box", 1)
     saved = settings.checkpoints.load("surface")
     if saved is None:
-        vertices, faces = surface(mended(unit, half), half, work, done)
+        vertices, faces = surface(mended(unit, half), half, work, done, lambda *mesh: show("sweep", *mesh))
         settings.checkpoints.save("surface", {"vertices": vertices, "faces": faces})
     else:
         vertices, faces = saved["vertices"], saved["faces"]
+    show("mesh", vertices, faces)
     normals = vertex_normals(vertices, faces)
     distance = np.linalg.norm(unit.cameras.centres, axis=1)
     pixels = float(np.median(unit.cameras.intrinsics[:, :2].mean(1) / distance))
@@ -70,7 +84,7 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
             len(unit.images),
             work.rounds,
             settings.seed,
-            lambda part, losses: done("materials", part, losses),
+            lambda part, losses: done("materials", part, losses=losses),
         )
         light, losses = found.light, found.losses
         textures = physical(
@@ -86,9 +100,8 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
         )
     else:
         textures = photographed(vertices, faces, normals, atlas, photos, lambda part: done("bake", part))
-    back = np.linalg.inv(similarity)
     return TexturedMesh(
-        vertices=(vertices @ back[:3, :3].T + back[:3, 3]).astype(np.float32)[atlas.source],
+        vertices=_moved(vertices, back)[atlas.source],
         faces=atlas.faces,
         normals=normals[atlas.source],
         uv=atlas.uv,
@@ -98,3 +111,8 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
         light=light,
         losses=losses,
     )
+
+
+def _moved(vertices: Float, similarity: NDArray[np.floating]) -> Float:
+    moved: Float = (vertices @ similarity[:3, :3].T + similarity[:3, 3]).astype(np.float32)
+    return moved

@@ -27,6 +27,7 @@ from workers.render.depth import depth_maps
 Float = NDArray[np.float32]
 Index = NDArray[np.int32]
 Done = Callable[[str, float], None]  # called with a step's name and the part of that step now done
+Show = Callable[[Float, Index], None]  # called with a surface (V,3), (F,3) on its way
 
 _NEIGHBOURS = 6
 _WITNESSES = 12
@@ -34,7 +35,9 @@ _DEEPEST = 0.35  # how far behind the hull a hollow is looked for, of the object
 _CHUNK = 16  # views swept between two reports
 
 
-def surface(scene: Scene, half: NDArray[np.float64], profile: Profile, done: Done) -> tuple[Float, Index]:
+def surface(
+    scene: Scene, half: NDArray[np.float64], profile: Profile, done: Done, show: Show
+) -> tuple[Float, Index]:
     """Vertices (V,3) and faces (F,3) of the closed surface, in the unit frame the scene is in.
 
     half: (3,) half sides of the object's box around 0.
@@ -53,6 +56,7 @@ def surface(scene: Scene, half: NDArray[np.float64], profile: Profile, done: Don
     field = _swept(
         scene, half, profile.coarse, hull, field, grid, offsets, 0.05, lambda part: done("sweep", part)
     )
+    show(*zero_surface(field, grid))
     step = 2 / profile.fine
     offsets = (np.arange(-7, 8) * step).astype(np.float32)
     field = _swept(

@@ -1,0 +1,36 @@
+"""Whether a reconstruction fits into memory, asked before it starts."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from workers.geometry.errors import NumericError
+
+# What `tests/bench/RESULTS.md` measured, with a quarter to spare: bytes of every job, and a pixel of photo.
+_BASE = {"preview": 0.6e9, "standard": 0.9e9, "high": 2.4e9}
+_A_PIXEL = 36
+
+
+def check_memory(pixels: int, profile: str) -> None:
+    """NumericError "too_much_memory" where photos of so many pixels in all do not fit into what is free."""
+    need, free = _BASE[profile] + _A_PIXEL * pixels, available()
+    if need > free:
+        needed_mb, limit_mb = round(need / 1e6), round(free / 1e6)
+        message = f"the photos need about {needed_mb} MB of memory, and {limit_mb} MB are free"
+        raise NumericError("too_much_memory", message, needed_mb=needed_mb, limit_mb=limit_mb)
+
+
+def available() -> float:
+    """Bytes that this process may still take: of the machine, and of its control group's limit (cgroup v2,
+    `memory.max`); what cannot be read does not count.
+    """
+    free = float("inf")
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = 1024.0 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1])
+    with suppress(OSError, ValueError):
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text())  # "max" where there is none
+        free = min(free, limit - int((group / "memory.current").read_text()))
+    return free
