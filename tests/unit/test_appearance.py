@@ -101,7 +101,7 @@ def test_the_losses_fall_and_the_same_seed_gives_the_same(
     photographed: tuple[TexturedMesh, Scene], fitted: tuple[Appearance, Observations, Photos]
 ) -> None:
     mesh, (found, seen, _) = photographed[0], fitted
-    assert found.losses[-1]["image"] < 0.1 * found.losses[0]["image"]
+    assert found.losses[-1, 1] < 0.1 * found.losses[0, 1]
     visible = visible_directions(mesh.vertices, mesh.faces, mesh.normals, 0.6)
     again = [
         fit(mesh.faces, mesh.normals, visible, seen, COUNT, 12, 5, lambda part, losses: None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +13,14 @@ from tests.unit.scenes import ball, dimpled, pattern, scene
 from workers.geometry.errors import NumericError
 from workers.geometry.grid import Grid
 from workers.geometry.mesh import volume
+from workers.reconstruct.checkpoints import Checkpoints
 from workers.reconstruct.methods.appearance.atlas import padded
 from workers.reconstruct.methods.model import Scene, Settings
 from workers.reconstruct.methods.surface import reconstruct
 from workers.reconstruct.methods.surface.aggregate import aggregate, decide
 from workers.reconstruct.methods.surface.hull import hull_distance
 from workers.reconstruct.methods.surface.masks import signed_distances
+from workers.reconstruct.methods.surface.profiles import PROFILES
 from workers.reconstruct.methods.surface.silhouettes import object_box
 
 
@@ -68,6 +72,24 @@ def test_the_same_input_gives_the_same_bytes() -> None:
     assert first.vertices.tobytes() == second.vertices.tobytes()
     assert first.uv.tobytes() == second.uv.tobytes()
     assert first.kd.tobytes() == second.kd.tobytes()
+
+
+def test_a_job_killed_late_goes_on_from_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PROFILES, "preview", replace(PROFILES["preview"], rounds=24))
+    capture, settings = scene(ball, count=12, size=96), Settings("preview", checkpoints=Checkpoints(tmp_path))
+    whole = reconstruct(capture, settings, _quiet)
+    assert whole.light is not None
+    assert len(whole.losses) == 6
+
+    def again(*_: Any) -> Any:
+        raise AssertionError("what was done is done anew")
+
+    monkeypatch.setattr("workers.reconstruct.methods.surface.fit", again)
+    monkeypatch.setattr("workers.reconstruct.methods.surface.surface", again)
+    resumed = reconstruct(capture, settings, _quiet)
+    for name in ("vertices", "faces", "uv", "kd", "ks", "normal_map", "light"):
+        assert getattr(whole, name).tobytes() == getattr(resumed, name).tobytes()
+    assert resumed.losses == whole.losses
 
 
 def test_masks_that_do_not_meet_are_an_error() -> None:

@@ -52,7 +52,7 @@ class Appearance:
     """kd (V,3) linear; ks (V,2) roughness, metalness; normals (V,3) unit; light (6,R,R,3) linear;
     ambient (3,) radiance of the object's own hidden parts; gain (N,3) of each photo's channels;
     irradiance (V,3) over pi; occlusion (V,) the share of the surroundings each point sees, by cosine.
-    losses: of rounds, as {"round": n, "image": loss}.
+    losses (K,2): of some rounds, their number and the loss.
     """
 
     kd: Float
@@ -63,7 +63,15 @@ class Appearance:
     gain: Float
     irradiance: Float
     occlusion: Float
-    losses: list[dict[str, float]]
+    losses: Float
+
+    def arrays(self) -> dict[str, Float]:
+        """All there is to it."""
+        return dict(vars(self))
+
+    def history(self) -> list[dict[str, float]]:
+        """The losses, as `TexturedMesh` has them."""
+        return [{"round": float(n), "image": float(loss)} for n, loss in self.losses]
 
 
 def fit(
@@ -99,7 +107,7 @@ def fit(
     trust_kd, trust_ks = np.zeros_like(kd), np.zeros_like(ks)
     cosines = [cosine_weights(bent[b], visible[b]) for b in batches]
     around = texel_directions(SIZE)
-    losses: list[dict[str, float]] = []
+    losses: list[tuple[int, float]] = []
     for n in range(rounds):
         turn, batch = n % _BATCHES, batches[n % _BATCHES]
         share = 1.0 if 2 * n < rounds else 0.05 + 0.475 * (1 + np.cos(2 * np.pi * n / rounds - np.pi))
@@ -152,8 +160,8 @@ def fit(
             tone = np.log(kd)
             kd = np.exp(relaxed(tone, trust_kd * kd * kd, edges, _SMOOTH_KD, tone, 0))
         if turn == 0:
-            losses.append({"round": n, "image": float(found.loss[0]) / len(batch)})
-            done((n + 1) / rounds, {"image": losses[-1]["image"]})
+            losses.append((n, float(found.loss[0]) / len(batch)))
+            done((n + 1) / rounds, {"image": losses[-1][1]})
     weights = cosine_weights(bent, visible)
     radiance = np.exp(light.logarithm())
     seen_share = weights.sum(1)
@@ -167,7 +175,7 @@ def fit(
         gain,
         irradiance.astype(np.float32),
         np.clip(seen_share, 0, 1),
-        losses,
+        np.array(losses, np.float32),
     )
 
 

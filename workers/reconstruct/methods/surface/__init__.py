@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from workers.geometry.mesh import vertex_normals
 from workers.reconstruct.methods.appearance.atlas import texture_size, unwrap
 from workers.reconstruct.methods.appearance.bake import prepare
-from workers.reconstruct.methods.appearance.fit import fit
+from workers.reconstruct.methods.appearance.fit import Appearance, fit
 from workers.reconstruct.methods.appearance.observations import gather
 from workers.reconstruct.methods.appearance.occlusion import visible_directions
 from workers.reconstruct.methods.appearance.sketch import sketch
@@ -76,17 +76,22 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
     if work.rounds:
         seen = gather(vertices, normals, photos)
         visible = visible_directions(vertices, faces, normals, 1.02 * float(np.linalg.norm(half)))
-        found = fit(
-            faces,
-            normals,
-            visible,
-            seen,
-            len(unit.images),
-            work.rounds,
-            settings.seed,
-            lambda part, losses: done("materials", part, losses=losses),
-        )
-        light, losses = found.light, found.losses
+        saved = settings.checkpoints.load("appearance")
+        if saved is None:
+            found = fit(
+                faces,
+                normals,
+                visible,
+                seen,
+                len(unit.images),
+                work.rounds,
+                settings.seed,
+                lambda part, losses: done("materials", part, losses=losses),
+            )
+            settings.checkpoints.save("appearance", found.arrays())
+        else:
+            found = Appearance(**saved)
+        light, losses = found.light, found.history()
         textures = physical(
             vertices,
             faces,
