@@ -10,14 +10,16 @@ from pathlib import Path
 from contracts.events import Options
 from workers import local
 from workers.runtime import logs
+from workers.render.cpu.compile import compile_kernels
 from workers.simulate.capture import simulate
 
 
 def main() -> None:
     logs.configure("ERROR")
+    compile_kernels()
     with tempfile.TemporaryDirectory() as folder:
         simulate(Path(folder), views=8, size=(180, 240))
-        options = Options(profile="preview", holdout=0)
+        options = Options(profile="standard", holdout=0)
         local.claim(Path(folder, "out"))
         asyncio.run(local.run(Path(folder, "capture"), Path(folder, "out"), options, lambda _: None))
 

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from workers.evaluate.images import Renderer, on_black
+from workers.evaluate.images import on_black
+from workers.evaluate.lit import renderer_for
 from workers.evaluate.mesh import load_mesh
 from workers.evaluate.truth import read_truth
 from workers.geometry.images import write_png
@@ -21,9 +22,12 @@ TILE = 240  # pixels
 LABEL = 24
 
 
-def views_of(model: Path, truth: Path, name: str, renderer: Renderer) -> Picture:
-    """(h,w,3) a row of pairs: a held-out photo on black and the model's render; views spread over them."""
+def views_of(model: Path, truth: Path, name: str) -> Picture:
+    """(h,w,3) a row of pairs: a held-out photo on black and the model's render (see `renderer_for`); views
+    spread over them.
+    """
     mesh, judged = load_mesh(model), read_truth(truth).judged
+    renderer, _ = renderer_for(model, mesh)
     chosen = np.unique(np.linspace(0, len(judged) - 1, VIEWS).round().astype(int))
     tiles = []
     for view in (judged[i] for i in chosen):
@@ -44,7 +48,7 @@ def write_sheet(path: Path, rows: Sequence[Picture]) -> None:
 
 
 def write_losses(path: Path, losses: Mapping[str, Sequence[Mapping[str, Any]] | None]) -> None:
-    """Plot each case's losses, a list of {"step": number, name: value, ...} in order; nothing where no case
+    """Plot each case's losses, a list of {"round": number, name: value, ...} in order; nothing where no case
     has any.
     """
     cases = {name: entries for name, entries in losses.items() if entries}
@@ -53,12 +57,12 @@ def write_losses(path: Path, losses: Mapping[str, Sequence[Mapping[str, Any]] | 
     figure = Figure(figsize=(7, 2.6 * len(cases)), layout="constrained")
     panels = figure.subplots(len(cases), 1, squeeze=False)[:, 0]
     for panel, (case, entries) in zip(panels, cases.items(), strict=True):
-        for name in sorted({key for entry in entries for key in entry} - {"step"}):
-            points = [(entry["step"], entry[name]) for entry in entries if entry.get(name, 0) > 0]
+        for name in sorted({key for entry in entries for key in entry} - {"round"}):
+            points = [(entry["round"], entry[name]) for entry in entries if entry.get(name, 0) > 0]
             panel.plot(*np.array(points).reshape(-1, 2).T, label=name, linewidth=1)
         panel.set_yscale("log")
         panel.set_title(case, fontsize=9)
-        panel.set_xlabel("step")
+        panel.set_xlabel("round")
         panel.legend(fontsize=7, ncols=3)
     figure.savefig(path, dpi=110)
 

@@ -1,8 +1,9 @@
-"""How good the models are and what they cost: `python -m tests.bench.quality [DATA_DIR]`.
+"""How good the models are and what they cost: `python -m tests.bench [DATA_DIR]`.
 
 DATA_DIR: a folder with rendered cases (CASE/clean/transforms_train.json, CASE/gt/mesh.glb) and real captures
 (transforms.json whose frames have masks). Without it, captures are simulated. Every model is made in a
-process of its own, from the training views alone. Writes table.md, figures.json, sheet.png and, where the
+process of its own, from the training views alone. CPU seconds are also given by those of a fixed piece of
+work, timed in the same run. Writes table.md, figures.json, sheet.png and, where the
 method tells its losses, losses.png.
 """
 
@@ -19,8 +20,8 @@ from typing import Any
 from contracts.events import Options
 from tests.bench.cases import Case, found, noisy, simulated
 from tests.bench.pictures import views_of, write_losses, write_sheet
+from tests.bench.reference import reference
 from workers import local
-from workers.evaluate.images import base_colour
 from workers.evaluate.report import evaluate
 from workers.runtime import logs
 from workers.upload import CaptureError
@@ -40,6 +41,7 @@ COLUMNS = {
     "normal deg": ("evaluation.materials.normal_error", 2),
     "reconstruct CPU s": ("stages.reconstruct.cpu_seconds", 1),
     "all CPU s": ("cpu_seconds", 1),
+    "all/ref": ("cpu_per_reference", 1),
     "wall/CPU": ("wall_per_cpu", 2),
     "peak MB": ("peak_rss_mb", 0),
 }
@@ -47,7 +49,7 @@ COLUMNS = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.quality", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("data", nargs="?", type=Path, help="folder of captures; default: simulated ones")
     parser.add_argument("--cases", help="names of the cases to take, with commas between; default: all")
     parser.add_argument("--profile", default="standard", choices=("preview", "standard", "high"))
@@ -61,15 +63,16 @@ def main() -> int:
     options = {"profile": arguments.profile, "method": arguments.method, "seed": arguments.seed, "holdout": 0}
     out: Path = arguments.out
     results: dict[str, dict[str, Any]] = {}
+    unit = reference()
     rows = []
     for case in _cases(arguments, out / "captures"):
         model = out / "models" / case.name
         print(f"{case.name} …", flush=True)
-        results[case.name] = result = measured(case, model, options)
+        results[case.name] = result = measured(case, model, options, unit)
         if "error" in result:
             print(result["error"], flush=True)
         else:
-            rows.append(views_of(model, case.truth, case.name, base_colour))
+            rows.append(views_of(model, case.truth, case.name))
     if not results:
         parser.error("there is no such case")
     text = f"Options: {json.dumps(options)}. Mean errors of roughness and metalness.\n\n{table(results)}\n"
@@ -95,9 +98,9 @@ def _cases(arguments: argparse.Namespace, work: Path) -> Iterator[Case]:
         yield noisy(case, work, arguments.seed) if arguments.noise else case
 
 
-def measured(case: Case, model: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+def measured(case: Case, model: Path, options: Mapping[str, Any], unit: float) -> dict[str, Any]:
     """Make the model in a new process and judge it: `result.json`'s stages, the evaluation, and sums over the
-    stages; or {"error": why there is no model}.
+    stages; or {"error": why there is no model}. unit: CPU seconds of `reference`.
     """
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         try:
@@ -107,6 +110,7 @@ def measured(case: Case, model: Path, options: Mapping[str, Any]) -> dict[str, A
     cpu, wall = (sum(stage[name] for stage in stages.values()) for name in ("cpu_seconds", "wall_seconds"))
     return {
         "cpu_seconds": cpu,
+        "cpu_per_reference": cpu / unit,
         "wall_per_cpu": wall / cpu,
         "peak_rss_mb": max(stage["peak_rss_mb"] for stage in stages.values()),
         "evaluation": evaluate(model, case.truth),

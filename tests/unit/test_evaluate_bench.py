@@ -13,7 +13,6 @@ from tests.bench.cases import Case, found, noisy
 from tests.bench.pictures import views_of, write_losses
 from tests.bench.quality import table
 from tests.unit.test_evaluate_files import ball, write_case, write_model
-from workers.evaluate.images import base_colour
 from workers.evaluate.views import read_views
 from workers.geometry.images import read_rgb
 
@@ -95,7 +94,7 @@ def test_the_table_has_a_row_of_means() -> None:
 
 def test_pictures(data: Path, tmp_path: Path) -> None:
     model = write_model(tmp_path / "model", ball())
-    row = views_of(model, data / "ball", "ball", base_colour)
+    row = views_of(model, data / "ball", "ball")
     assert row.shape == (264, 1920, 3)
     photo, render = row[24:, :240].astype(int), row[24:, 240:480].astype(int)
     assert photo.max() > 50
@@ -103,6 +102,6 @@ def test_pictures(data: Path, tmp_path: Path) -> None:
     assert not row[24:, 960:].any()  # two views are all there are
     write_losses(tmp_path / "none.png", {"a": None, "b": []})
     assert not (tmp_path / "none.png").exists()
-    losses = [{"step": i, "colour": 1 / (i + 1), "outline": 2.0} for i in range(20)]
+    losses = [{"round": i, "colour": 1 / (i + 1), "outline": 2.0} for i in range(20)]
     write_losses(tmp_path / "losses.png", {"a": losses, "b": None})
     assert read_rgb(tmp_path / "losses.png").std() > 5
