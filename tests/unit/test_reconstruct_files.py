@@ -20,7 +20,7 @@ from workers.reconstruct.contact_sheet import contact_sheet, spread
 from workers.reconstruct.dataset import read_dataset, split
 from workers.reconstruct.methods.model import Scene, TexturedMesh
 from workers.reconstruct.obj import write_obj
-from workers.reconstruct.quality import compare
+from workers.reconstruct.quality import compare, view_losses
 
 
 def _write(folder: Path, capture: Scene, to_normalised: Any = None) -> None:
@@ -138,11 +138,12 @@ def test_a_model_is_compared_with_photos_by_outline_and_colour() -> None:
         capture.cameras,
         capture.frames,
     )
-    overlap, noise = compare(_sphere(), grey)
+    found = compare(_sphere(), grey)
+    overlap, noise = found.silhouette_iou, found.psnr
     assert overlap > 0.98
     assert noise > 15
     masks = capture.masks & (np.arange(96) < 48)  # half of each outline
-    overlap, _ = compare(_sphere(), Scene(grey.images, masks, grey.cameras, grey.frames))
+    overlap = compare(_sphere(), Scene(grey.images, masks, grey.cameras, grey.frames)).silhouette_iou
     assert overlap == pytest.approx(0.5, abs=0.02)
 
 
@@ -194,3 +195,21 @@ def test_few_photos_from_one_side_are_a_warning(tmp_path: Path) -> None:
     parameters = {"profile": "preview", "holdout": 0}
     warnings = run(tmp_path / "in", tmp_path / "out", parameters, lambda part, info: None)["warnings"]
     assert warnings[0].startswith("Only 4 photos")
+
+
+def test_losses_are_the_published_formula() -> None:
+    """Half of a picture is object; there the render is 100 grey levels too dark, elsewhere a quarter of it is
+    covered that should not be."""
+    render, photo = np.zeros((4, 4, 4), np.uint8), np.full((4, 4, 3), 200, np.uint8)
+    mask = np.zeros((4, 4), bool)
+    mask[:2] = True
+    render[:2] = (100, 100, 100, 255)
+    render[2] = (50, 50, 50, 128)
+    image, cover = view_losses(render, photo, mask)
+
+    def tone(code: float) -> float:
+        mapped = np.log(((code / 255 + 0.055) / 1.055) ** 2.4 + 1)
+        return float(1.055 * mapped ** (1 / 2.4) - 0.055)
+
+    assert image == pytest.approx(0.5 * (tone(200) - tone(100)))
+    assert cover == pytest.approx(0.25 * (128 / 255) ** 2)

@@ -19,7 +19,7 @@ from workers.reconstruct.memory import check_memory
 from workers.reconstruct.methods.model import Report, Scene, Settings, TexturedMesh
 from workers.reconstruct.obj import write_obj
 from workers.reconstruct.previews import Previews
-from workers.reconstruct.quality import compare
+from workers.reconstruct.quality import Likeness, compare
 from workers.render.environment import to_equirectangular
 
 _FEW_VIEWS = 8
@@ -67,15 +67,17 @@ def run(
         turn = data.from_world[:3, :3] / np.linalg.norm(data.from_world[0, :3])
         write_hdr(outputs / "light.hdr", to_equirectangular(mesh.light, _LIGHT_HEIGHT, turn))
     clock.report(0.97, {"step": "write"})
-    judged = held_out if len(held_out) else used[:: max(1, len(used) // 8)]
-    overlap, noise = compare(mesh, data.scene.select(judged))
+    judged = {"training": used[:: max(1, len(used) // 8)]}
+    if len(held_out):
+        judged["holdout"] = held_out
+    likeness = {kind: compare(mesh, data.scene.select(views)) for kind, views in judged.items()}
+    overlap = min(each.silhouette_iou for each in likeness.values())
     if overlap < _NONSENSE:
         message = f"the best model there is covers the masks only to {overlap:.0%}"
         raise NumericError("masks_inconsistent", message)
     sheet = contact_sheet(mesh, data.scene, held_out)
     write_png(outputs / "contact_sheet.png", sheet)
     clock.report(1.0, {"step": "judge"})
-    kind = "holdout" if len(held_out) else "training"
     metrics = {
         "method": "surface" if method == "auto" else method,
         "profile": settings.profile,
@@ -84,8 +86,7 @@ def run(
         "vertices": len(mesh.vertices),
         "faces": len(mesh.faces),
         "texture_size": mesh.kd.shape[0],
-        f"{kind}_silhouette_iou": round(overlap, 4),
-        f"{kind}_psnr": round(noise, 2),
+        **{name: value for kind, each in likeness.items() for name, value in _figures(kind, each).items()},
         "losses": [{name: round(value, 7) for name, value in each.items()} for each in mesh.losses],
         "cpu_seconds": {step: round(seconds, 2) for step, seconds in clock.spent.items()},
     }
@@ -100,6 +101,14 @@ def _method(name: str) -> Any:
         message = f"there is no method {name}; there are {known}"
         raise NumericError("method_unavailable", message, method=name, available=known)
     return methods[name].load()
+
+
+def _figures(kind: str, likeness: Likeness) -> dict[str, float]:
+    return {
+        f"{kind}_silhouette_iou": round(likeness.silhouette_iou, 4),
+        f"{kind}_psnr": round(likeness.psnr, 2),
+        f"{kind}_loss": round(likeness.loss, 6),
+    }
 
 
 def _drawn(info: dict[str, Any], previews: Previews) -> dict[str, Any]:

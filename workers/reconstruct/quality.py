@@ -2,28 +2,69 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
 from workers.reconstruct.methods.model import Scene, TexturedMesh
 from workers.render.lit import Lit
 from workers.render.preview import unlit
 
+Image = NDArray[np.uint8]
 
-def compare(mesh: TexturedMesh, scene: Scene) -> tuple[float, float]:
-    """Mean over the scene's photos of silhouette IoU, and of PSNR in dB on the masks' pixels.
 
-    The render is the materials under the light that was found, or the texture as it is where none was, on
-    black, in the frame of the scene's cameras; a pixel counts as covered from half on. PSNR is of sRGB values
-    in [0,1].
+@dataclass(frozen=True)
+class Likeness:
+    """Means over views. silhouette_iou: a pixel counts as covered from half on. psnr: dB, of sRGB values in
+    [0,1] on the masks' pixels. image_loss and mask_loss: see `view_losses`; loss, their sum.
+    """
+
+    silhouette_iou: float
+    psnr: float
+    image_loss: float
+    mask_loss: float
+
+    @property
+    def loss(self) -> float:
+        return self.image_loss + self.mask_loss
+
+
+def compare(mesh: TexturedMesh, scene: Scene) -> Likeness:
+    """Of the mesh's materials under the light that was found, or of the texture as it is where none was, to
+    the scene's photos; on black, from the scene's cameras.
     """
     lit = None if mesh.light is None else Lit(mesh, mesh.light)
-    overlap, noise = [], []
+    figures = []
     for i, mask in enumerate(scene.masks):
-        camera = scene.cameras.select([i])
+        camera, photo = scene.cameras.select([i]), scene.images[i]
         render = unlit(mesh, camera) if lit is None else lit(camera)
         covered = render[:, :, 3] > 127
-        overlap.append((covered & mask).sum() / max(1, (covered | mask).sum()))
+        overlap = (covered & mask).sum() / max(1, (covered | mask).sum())
         shown = render[:, :, :3] / 255.0 * (render[:, :, 3:] / 255.0)
-        error = (shown - scene.images[i] / 255.0)[mask]
-        noise.append(-10 * np.log10(max(float((error**2).mean()), 1e-10)))
-    return float(np.mean(overlap)), float(np.mean(noise))
+        error = float(((shown - photo / 255.0)[mask] ** 2).mean()) if mask.any() else 0.0
+        figures.append((overlap, -10 * np.log10(max(error, 1e-10)), *view_losses(render, photo, mask)))
+    return Likeness(*(float(mean) for mean in np.mean(figures, axis=0)))
+
+
+def view_losses(render: Image, photo: Image, mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """Image and mask loss of one view: what Munkberg et al. (2022, section 4 and 8.4) fall, without their
+    regularisers.
+
+    Mean absolute difference of linear radiance over black after tone mapping, sRGB's transfer function of
+    log(x + 1), where only the mask's pixels have any; mean squared difference of coverage. render: (h,w,4)
+    sRGB and coverage, not premultiplied. photo: (h,w,3) sRGB. mask: (h,w).
+    """
+    cover, true = render[..., 3:] / 255.0, mask[..., None].astype(np.float64)
+    drawn = _tonemapped(_linear(render[..., :3] / 255.0) * cover * true)
+    image = np.abs(drawn - _tonemapped(_linear(photo / 255.0) * true)).mean()
+    return float(image), float(((cover - true) ** 2).mean())
+
+
+def _tonemapped(radiance: NDArray[np.float64]) -> NDArray[np.float64]:
+    x = np.log1p(radiance)
+    return np.where(x <= 0.0031308, 12.92 * x, 1.055 * np.maximum(x, 0.0031308) ** (1 / 2.4) - 0.055)
+
+
+def _linear(encoded: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
