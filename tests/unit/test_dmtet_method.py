@@ -19,7 +19,7 @@ from workers.reconstruct.methods.dmtet.encoding import Planes
 from workers.reconstruct.methods.dmtet.profiles import Profile, Stage, profile
 from workers.reconstruct.methods.dmtet.shape import Shape
 from workers.reconstruct.methods.model import Scene, Settings, TexturedMesh
-from workers.reconstruct.quality import compare
+from workers.reconstruct.quality import compare, renderer
 from workers.render.ops import backend
 
 TINY = Profile(
@@ -60,7 +60,7 @@ def _same(a: TexturedMesh, b: TexturedMesh) -> bool:
 def test_a_ball_comes_out_of_nothing(capture: Scene) -> None:
     told: list[tuple[float, dict[str, Any]]] = []
     mesh = reconstruct(capture, Settings("preview"), lambda part, info: told.append((part, info)))
-    found = compare(mesh, capture)
+    found = compare(renderer(mesh), capture)
     overlap, noise = found.silhouette_iou, found.psnr
     assert overlap > 0.96
     assert noise > 24

@@ -20,7 +20,7 @@ from workers.reconstruct.contact_sheet import contact_sheet, spread
 from workers.reconstruct.dataset import read_dataset, split
 from workers.reconstruct.methods.model import Scene, TexturedMesh
 from workers.reconstruct.obj import write_obj
-from workers.reconstruct.quality import compare, view_losses
+from workers.reconstruct.quality import compare, renderer, view_losses
 
 
 def _write(folder: Path, capture: Scene, to_normalised: Any = None) -> None:
@@ -138,12 +138,14 @@ def test_a_model_is_compared_with_photos_by_outline_and_colour() -> None:
         capture.cameras,
         capture.frames,
     )
-    found = compare(_sphere(), grey)
+    found = compare(renderer(_sphere()), grey)
     overlap, noise = found.silhouette_iou, found.psnr
     assert overlap > 0.98
     assert noise > 15
     masks = capture.masks & (np.arange(96) < 48)  # half of each outline
-    overlap = compare(_sphere(), Scene(grey.images, masks, grey.cameras, grey.frames)).silhouette_iou
+    overlap = compare(
+        renderer(_sphere()), Scene(grey.images, masks, grey.cameras, grey.frames)
+    ).silhouette_iou
     assert overlap == pytest.approx(0.5, abs=0.02)
 
 

@@ -19,11 +19,12 @@ from workers.reconstruct.memory import check_memory
 from workers.reconstruct.methods.model import Report, Scene, Settings, TexturedMesh
 from workers.reconstruct.obj import write_obj
 from workers.reconstruct.previews import Previews
-from workers.reconstruct.quality import Likeness, compare
+from workers.reconstruct.quality import Likeness, compare, renderer
 from workers.render.environment import to_equirectangular
 
 _FEW_VIEWS = 8
 _LIGHT_HEIGHT = 128  # of light.hdr, in pixels
+_JUDGED = 4  # of the views it was made from
 _ONE_SIDE = 1.75  # radians between the two views farthest apart: less leaves a side unseen
 _NONSENSE = 0.3  # silhouette IoU below which what came out is no model of the object
 _DISAGREEMENT = 0.9  # silhouette IoU below which masks and poses do not belong together
@@ -67,10 +68,11 @@ def run(
         turn = data.from_world[:3, :3] / np.linalg.norm(data.from_world[0, :3])
         write_hdr(outputs / "light.hdr", to_equirectangular(mesh.light, _LIGHT_HEIGHT, turn))
     clock.report(0.97, {"step": "write"})
-    judged = {"training": used[:: max(1, len(used) // 8)]}
+    judged = {"training": used[:: max(1, len(used) // _JUDGED)]}
     if len(held_out):
         judged["holdout"] = held_out
-    likeness = {kind: compare(mesh, data.scene.select(views)) for kind, views in judged.items()}
+    render = renderer(mesh)
+    likeness = {kind: compare(render, data.scene.select(views)) for kind, views in judged.items()}
     overlap = min(each.silhouette_iou for each in likeness.values())
     if overlap < _NONSENSE:
         message = f"the best model there is covers the masks only to {overlap:.0%}"

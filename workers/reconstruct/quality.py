@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.geometry.cameras import Cameras
 from workers.reconstruct.methods.model import Scene, TexturedMesh
 from workers.render.lit import Lit
 from workers.render.preview import unlit
 
 Image = NDArray[np.uint8]
+Render = Callable[[Cameras], Image]  # of one camera: (h,w,4) sRGB and coverage, not premultiplied
 
 
 @dataclass(frozen=True)
@@ -30,15 +33,17 @@ class Likeness:
         return self.image_loss + self.mask_loss
 
 
-def compare(mesh: TexturedMesh, scene: Scene) -> Likeness:
-    """Of the mesh's materials under the light that was found, or of the texture as it is where none was, to
-    the scene's photos; on black, from the scene's cameras.
-    """
-    lit = None if mesh.light is None else Lit(mesh, mesh.light)
+def renderer(mesh: TexturedMesh) -> Render:
+    """Shows its materials under the light that was found, or the texture as it is where none was."""
+    return (lambda camera: unlit(mesh, camera)) if mesh.light is None else Lit(mesh, mesh.light)
+
+
+def compare(draw: Render, scene: Scene) -> Likeness:
+    """What `draw` shows from the scene's cameras, on black, to its photos."""
     figures = []
     for i, mask in enumerate(scene.masks):
         camera, photo = scene.cameras.select([i]), scene.images[i]
-        render = unlit(mesh, camera) if lit is None else lit(camera)
+        render = draw(camera)
         covered = render[:, :, 3] > 127
         overlap = (covered & mask).sum() / max(1, (covered | mask).sum())
         shown = render[:, :, :3] / 255.0 * (render[:, :, 3:] / 255.0)
