@@ -9,8 +9,8 @@ from pathlib import Path
 
 from contracts.events import Options
 from workers import local
-from workers.runtime import logs
 from workers.render.cpu.compile import compile_kernels
+from workers.runtime import logs
 from workers.simulate.capture import simulate
 
 

@@ -92,7 +92,8 @@ def run(
         "losses": [{name: round(value, 7) for name, value in each.items()} for each in mesh.losses],
         "cpu_seconds": {step: round(seconds, 2) for step, seconds in clock.spent.items()},
     }
-    return {"metrics": metrics, "warnings": _warnings(data.scene.select(used), mesh.vertices, overlap)}
+    warnings = mesh.warnings + _warnings(data.scene.select(used), mesh.vertices, overlap)
+    return {"metrics": metrics, "warnings": warnings}
 
 
 def _method(name: str) -> Any:

@@ -71,7 +71,8 @@ class TexturedMesh:
     kd: (T,T,3) uint8 sRGB base colour. ks: (T,T,3) uint8 linear: occlusion, roughness, metalness.
     normal_map: (T,T,3) uint8 tangent space, +y up, 128 is 0. Textures are stored top row first.
     light: (6,R,R,3) linear radiance around it, in the mesh's frame (see `workers.render.environment`), where
-    the method finds it. losses: of some of its rounds, as {"round": n, name: value}.
+    the method finds it. losses: of some of its rounds, as {"round": n, name: value}. warnings: plain
+    sentences on what the method found wrong with the capture.
     """
 
     vertices: NDArray[np.float32]
@@ -83,3 +84,4 @@ class TexturedMesh:
     normal_map: NDArray[np.uint8]
     light: NDArray[np.float32] | None = None
     losses: list[dict[str, float]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)

@@ -21,6 +21,7 @@ from workers.reconstruct.methods.appearance.texture import photographed, physica
 from workers.reconstruct.methods.model import Report, Scene, Settings, TexturedMesh
 from workers.reconstruct.methods.surface.mending import mended
 from workers.reconstruct.methods.surface.profiles import profile
+from workers.reconstruct.methods.surface.registration import Registration, registered
 from workers.reconstruct.methods.surface.shape import surface
 from workers.reconstruct.methods.surface.silhouettes import to_unit_frame, usable
 
@@ -56,12 +57,16 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
         done(step, 1, sketch=replace(drawn, vertices=_moved(drawn.vertices, back)))
 
     work = profile(settings.profile)
-    unit, half, similarity = to_unit_frame(usable(scene))
+    given, half, similarity = to_unit_frame(usable(scene))
     back = np.linalg.inv(similarity)
+    fitted = registered(mended(given, half), half)
+    half = fitted.half
+    # A mask that was grown may reach where a photo is cut out, and black: no colour is taken from there.
+    unit = replace(fitted.scene, masks=fitted.scene.masks & given.masks)
     done("box", 1)
     saved = settings.checkpoints.load("surface")
     if saved is None:
-        vertices, faces = surface(mended(unit, half), half, work, done, lambda *mesh: show("sweep", *mesh))
+        vertices, faces = surface(fitted.scene, half, work, done, lambda *mesh: show("sweep", *mesh))
         settings.checkpoints.save("surface", {"vertices": vertices, "faces": faces})
     else:
         vertices, faces = saved["vertices"], saved["faces"]
@@ -115,7 +120,14 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
         normal_map=textures.normal_map,
         light=light,
         losses=losses,
+        warnings=_warnings(fitted),
     )
+
+
+def _warnings(fitted: Registration) -> list[str]:
+    if not fitted.stayed:
+        return []
+    return [f"The camera positions of these photos do not fit the others: {', '.join(fitted.stayed)}."]
 
 
 def _moved(vertices: Float, similarity: NDArray[np.floating]) -> Float:
