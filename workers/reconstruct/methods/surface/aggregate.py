@@ -65,11 +65,12 @@ def decide(total: Float, valid: Bool, temperature: Real, plane: Float, confidenc
     """The best plane of each pixel, with fraction, and the confidence in it; -1 and 0 where not valid.
 
     total: (h,w,D) costs. The fraction comes from the parabola through the best and its two neighbours. The
-    confidence is the share, within two planes of the best, of sum_k exp(-total_k / temperature): 1 for one
-    sharp minimum, small where many planes are as good (after the maximum likelihood measure of Hu and
-    Mordohai 2012, section 3.1).
+    confidence is the share, within two planes of the best, of sum_k exp(-total_k / temperature), less what
+    that is by chance: 1 for one sharp minimum, 0 where all planes are as good (after the maximum likelihood
+    measure of Hu and Mordohai 2012, section 3.1).
     """
     height, width, planes = total.shape
+    chance = np.float32(min(5 / planes, 0.5))
     for y in range(height):
         for x in range(width):
             plane[y, x], confidence[y, x] = -1, 0
@@ -89,4 +90,4 @@ def decide(total: Float, valid: Bool, temperature: Real, plane: Float, confidenc
                 if bend > np.float32(1e-6):
                     shift = np.float32(0.5) * (costs[best - 1] - costs[best + 1]) / bend
             plane[y, x] = best + shift
-            confidence[y, x] = near / mass
+            confidence[y, x] = max((near / mass - chance) / (1 - chance), np.float32(0))

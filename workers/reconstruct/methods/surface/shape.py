@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import cv2
 import fast_simplification
 import numpy as np
 from numpy.typing import NDArray
@@ -18,20 +17,20 @@ from workers.reconstruct.methods.model import Scene
 from workers.reconstruct.methods.surface.consistency import agreement, rim_chords
 from workers.reconstruct.methods.surface.fusion import fuse
 from workers.reconstruct.methods.surface.hull import hull_distance
+from workers.reconstruct.methods.surface.looks import Look, look
 from workers.reconstruct.methods.surface.masks import beyond, signed_distances
 from workers.reconstruct.methods.surface.profiles import Profile
 from workers.reconstruct.methods.surface.silhouettes import cut_to_object
 from workers.reconstruct.methods.surface.sweep import choose_neighbours, sweep
-from workers.render.depth import depth_maps
 
 Float = NDArray[np.float32]
 Index = NDArray[np.int32]
 Done = Callable[[str, float], None]  # called with a step's name and the part of that step now done
 Show = Callable[[Float, Index], None]  # called with a surface (V,3), (F,3) on its way
 
-_NEIGHBOURS = 6
 _WITNESSES = 12
-_DEEPEST = 0.35  # how far behind the hull a hollow is looked for, of the object's longest side
+_DEEPEST = 0.5  # how far behind the hull a hollow is looked for, of the object's longest side
+_DEEP = 0.35  # and how far behind what that look has left
 _CHUNK = 16  # views swept between two reports
 
 
@@ -50,18 +49,16 @@ def surface(
         raise NumericError("masks_inconsistent", "no part of space is on every mask")
     field = solid(hull)
     done("hull", 1)
-    # A step of depth moves a match by two thirds of a pixel where neighbours are a quarter of a radian apart.
-    step = 2.5 / profile.coarse
-    offsets = np.arange(-3 * step, _DEEPEST, step).astype(np.float32)
-    field = _swept(
-        scene, half, profile.coarse, hull, field, grid, offsets, 0.05, lambda part: done("sweep", part)
-    )
+    rough = look(scene, half, 2 * profile.coarse // 3, field, grid)
+    if rough.steady > 0:  # what reflects is not matched well enough to be dug for twice
+        field = _swept(rough, hull, grid, _behind(rough, _DEEPEST), 0.05, lambda _: None)
+    coarse = look(scene, half, profile.coarse, field, grid)
+    field = _swept(coarse, hull, grid, _behind(coarse, _DEEP), 0.05, lambda part: done("sweep", part))
     show(*zero_surface(field, grid))
     step = 2 / profile.fine
     offsets = (np.arange(-7, 8) * step).astype(np.float32)
-    field = _swept(
-        scene, half, profile.fine, hull, field, grid, offsets, 0.03, lambda part: done("refine", part)
-    )
+    fine = look(scene, half, profile.fine, field, grid)
+    field = _swept(fine, hull, grid, offsets, 0.03, lambda part: done("refine", part))
     vertices, faces = zero_surface(field, grid)
     vertices = smoothed(vertices, faces, rounds=2)
     vertices, faces = simplified(vertices, faces, profile.triangles)
@@ -80,32 +77,32 @@ def simplified(vertices: Float, faces: Index, triangles: int) -> tuple[Float, In
     return largest_part(*manifold(np.asarray(vertices, np.float32), np.asarray(faces, np.int32)))
 
 
+def _behind(seen: Look, deepest: float) -> Float:
+    """Offsets (D,) from just before the surface down to `deepest` behind it."""
+    # A step of depth moves a match by two thirds of a pixel where neighbours are a quarter of a radian apart.
+    step = 2.5 / seen.grey.shape[1]
+    return np.arange(-3 * step, deepest, step).astype(np.float32)
+
+
 def _swept(
-    scene: Scene,
-    half: NDArray[np.float64],
-    size: int,
-    hull: Float,
-    field: Float,
-    grid: Grid,
-    offsets: Float,
-    truncation: float,
-    done: Callable[[float], None],
+    seen: Look, hull: Float, grid: Grid, offsets: Float, truncation: float, done: Callable[[float], None]
 ) -> Float:
-    """The field after one sweep of views cut to size x size pixels around the surface of `field`, within
-    `hull`.
-    """
-    cut = cut_to_object(scene, half, size)
-    guide = depth_maps(*zero_surface(field, grid), cut.cameras)
-    grey = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in cut.images])
-    grey = grey.astype(np.float32) / np.float32(255)
+    """The field after one sweep around the surface that is looked at, within `hull`."""
+    cut = seen.cut
     count = len(cut.images)
-    neighbours = choose_neighbours(view_angles(cut.cameras), min(_NEIGHBOURS, count - 1))
-    keep = max(1, neighbours.shape[1] // 2)
-    depth, confidence = np.zeros_like(guide), np.zeros_like(guide)
+    depth, confidence = np.zeros_like(seen.guide), np.zeros_like(seen.guide)
     for start in range(0, count, _CHUNK):
         views = np.arange(start, min(start + _CHUNK, count))
         depth[views], confidence[views] = sweep(
-            grey, cut.masks, cut.cameras, guide, neighbours, offsets, keep, views
+            seen.grey,
+            cut.masks,
+            cut.cameras,
+            seen.guide,
+            seen.neighbours,
+            offsets,
+            max(1, seen.neighbours.shape[1] // 2),
+            views,
+            (seen.noise, seen.drift, seen.steady),
         )
         done((start + len(views)) / count)
     witnesses = choose_neighbours(view_angles(cut.cameras), min(_WITNESSES, count - 1))

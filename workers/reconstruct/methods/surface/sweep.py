@@ -2,7 +2,7 @@
 
 Each pixel tries depths guide + offset; a window's pixels move together, so it slants as the guide does (the
 guided form of Collins 1996, with the zero-mean normalised correlation and best-K neighbours of Goesele et al.
-2006).
+2006). Windows with little texture are compared by their brightness, as far as brightness means something.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ Float = NDArray[np.float32]
 Index = NDArray[np.int32]
 Bool = NDArray[np.bool_]
 
-_LEAST_DEVIATION = 0.008  # of grey in a window, of 1: below, noise and JPEG blocks would correlate
+_NOISE = 2.0  # deviations of the noise that texture must reach to count
+_STEADY_NOISE = 4.0  # and as many more where brightness is steady, and says more than weak texture
+_DRIFT = 1.5  # usual changes of brightness from view to view at which likeness ends
 _SMALL, _LARGE = (
     0.04,
     0.3,
@@ -49,20 +51,25 @@ def sweep(
     offsets: Float,
     keep: int,
     views: NDArray[np.int64],
+    tones: tuple[Float, Float, float],
     radius: int = 3,
 ) -> tuple[Float, Float]:
     """Depth (M,h,w) and confidence (M,h,w) in [0,1] for the M `views`; 0 and 0 where the guide shows nothing.
 
     grey: (N,h,w) in [0,1]. guide: (N,h,w) depth along the axis, 0 where nothing. neighbours: (N,J).
     offsets: (D,) evenly spaced depths added to the guide, in the cameras' frame. keep: how many of the J best
-    correlations are averaged. The volume of costs is aggregated semi-globally, so that surface without
-    texture follows the surface around it, relative to the guide.
+    correlations are averaged. tones: noise (N,h,w), and drift (N,h,w) and how steady brightness is, of
+    `tones.noise_level` and `tones.brightness_drift`. The volume of costs is aggregated semi-globally, so that
+    surface without texture follows the surface around it, relative to the guide.
     """
     square = np.tile(np.eye(4), (len(cameras), 1, 1))
     square[:, :3] = cameras.projection()  # N,4,4: world to (u w, v w, w, 1)
     warp = square[neighbours[views], :3] @ np.linalg.inv(square[views])[:, None]  # M,J,3,4
     depth = np.zeros((len(views), *grey.shape[1:]), np.float32)
     confidence = np.zeros(depth.shape, np.float32)
+    noise, drift, steady = tones
+    floor = (np.float32(_NOISE + _STEADY_NOISE * steady) * noise) ** 2
+    steep = (np.float32(_DRIFT) * drift) ** -2
     centred = (grey - np.float32(0.5)) * masks
     _sweep(
         centred,
@@ -73,6 +80,9 @@ def sweep(
         offsets,
         keep,
         views,
+        floor,
+        steep,
+        np.float32(steady),
         radius,
         depth,
         confidence,
@@ -90,6 +100,9 @@ def _sweep(
     offsets: Float,
     keep: int,
     views: NDArray[np.int64],
+    floor: Float,
+    steep: Float,
+    steady: Real,
     radius: int,
     depth: Float,
     confidence: Float,
@@ -101,7 +114,10 @@ def _sweep(
             continue
         own, shown = grey[view, top:bottom, left:right], guide[view, top:bottom, left:right]
         valid = shown > 0
-        cost = _costs(grey, masks, own, shown, warp[item], neighbours[view], offsets, keep, radius, left, top)
+        tones = (floor[view, top:bottom, left:right], steep[view, top:bottom, left:right], steady)
+        cost = _costs(
+            grey, masks, own, shown, warp[item], neighbours[view], offsets, keep, tones, radius, left, top
+        )
         total = aggregate(cost, valid, np.float32(_SMALL), np.float32(_LARGE))
         plane = np.empty(own.shape, np.float32)
         decide(total, valid, np.float32(_TEMPERATURE), plane, confidence[item, top:bottom, left:right])
@@ -141,6 +157,7 @@ def _costs(
     neighbours: Index,
     offsets: Float,
     keep: int,
+    tones: tuple[Float, Float, Real],
     radius: int,
     left: int,
     top: int,
@@ -155,7 +172,17 @@ def _costs(
         for j in range(len(neighbours)):
             other = neighbours[j]
             _correlate(
-                grey[other], masks[other], own, guide, warp[j], offsets[plane], left, top, radius, scores[j]
+                grey[other],
+                masks[other],
+                own,
+                guide,
+                warp[j],
+                offsets[plane],
+                left,
+                top,
+                tones,
+                radius,
+                scores[j],
             )
         prior = np.float32(_PRIOR) * abs(offsets[plane]) / reach
         for y in range(height):
@@ -215,10 +242,15 @@ def _correlate(
     offset: Real,
     left: int,
     top: int,
+    tones: tuple[Float, Float, Real],
     radius: int,
     out: Float,
 ) -> None:
-    """Zero-mean normalised correlation (h,w) of `own` with the other view, in windows of 2 radius + 1 pixels.
+    """Likeness (h,w), from -1 to 1, of `own` and the other view in windows of 2 radius + 1 pixels.
+
+    It is the correlation after (cov + f s) / sqrt((var + f) (var' + f)): f, the noise's variance, fades it
+    out where there is no texture, and s, from the difference of the means, takes over. tones: f (h,w), one
+    over the squared difference at which s passes 0 (h,w), and the largest s.
 
     Column sums over the window's rows slide down; row sums are then taken over them. Only pixels both views
     show count; at least half the window must.
@@ -230,7 +262,7 @@ def _correlate(
     )  # the other view's value and validity, the window's rows in a ring
     column = np.zeros((6, width + 2 * radius), np.float32)  # n, a, b, aa, bb, ab
     total = np.empty((6, width), np.float32)
-    least = np.float32(_LEAST_DEVIATION * _LEAST_DEVIATION)
+    floor, steep, steady = tones
     for y in range(height + radius):
         slot = rows[y % span]
         if y >= span:
@@ -253,8 +285,13 @@ def _correlate(
             n = max(total[0, x], np.float32(1))
             a, b = total[1, x] / n, total[2, x] / n
             aa, bb, ab = total[3, x] / n - a * a, total[4, x] / n - b * b, total[5, x] / n - a * b
-            good = valid[x] > 0 and 2 * n >= span * span and aa > least and bb > least
-            out[centre, x] = ab / np.sqrt(max(aa * bb, np.float32(1e-12))) if good else np.float32(-1)
+            if valid[x] <= 0 or 2 * n < span * span:
+                out[centre, x] = -1
+                continue
+            f = floor[centre, x]
+            alike = max(1 - (a - b) * (a - b) * steep[centre, x], np.float32(-1)) * steady
+            spread = (max(aa, np.float32(0)) + f) * (max(bb, np.float32(0)) + f)
+            out[centre, x] = (ab + f * alike) / np.sqrt(spread)
 
 
 @kernel

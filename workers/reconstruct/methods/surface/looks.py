@@ -1,0 +1,50 @@
+"""Views of a surface, with all that matching them needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.geometry.cameras import view_angles
+from workers.geometry.grid import Grid, zero_surface
+from workers.reconstruct.methods.model import Scene
+from workers.reconstruct.methods.surface.silhouettes import cut_to_object
+from workers.reconstruct.methods.surface.sweep import choose_neighbours
+from workers.reconstruct.methods.surface.tones import brightness_drift, noise_level
+from workers.render.depth import depth_maps
+
+Float = NDArray[np.float32]
+
+_NEIGHBOURS = 6
+
+
+@dataclass(frozen=True)
+class Look:
+    """N views cut to the object, and what they see of a surface.
+
+    cut: the views. grey: (N,h,w) in [0,1]. guide: (N,h,w) depth of the surface, 0 where nothing. neighbours:
+    (N,J) views to compare each with. noise, drift, steady: see `noise_level` and `brightness_drift`.
+    """
+
+    cut: Scene
+    grey: Float
+    guide: Float
+    neighbours: NDArray[np.int32]
+    noise: Float
+    drift: Float
+    steady: float
+
+
+def look(scene: Scene, half: NDArray[np.float64], size: int, field: Float, grid: Grid) -> Look:
+    """Views of size x size pixels at the surface field = 0."""
+    cut = cut_to_object(scene, half, size)
+    guide = depth_maps(*zero_surface(field, grid), cut.cameras)
+    # Grey of three rounded channels is finer than rounded grey, which counts where it is dark.
+    scaled = (image.astype(np.float32) / np.float32(255) for image in cut.images)
+    grey = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in scaled])
+    neighbours = choose_neighbours(view_angles(cut.cameras), min(_NEIGHBOURS, len(grey) - 1))
+    drift, steady = brightness_drift(grey, guide, cut.cameras, neighbours)
+    return Look(cut, grey, guide, neighbours, noise_level(grey, cut.masks), drift, steady)
