@@ -8,6 +8,7 @@ table 8.19. Radiance is linear.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import scipy.sparse as sparse
@@ -118,6 +119,7 @@ class Prefilter:
     _lobes: tuple[sparse.csr_matrix, ...]
 
     @classmethod
+    @cache
     def of_size(cls, size: int) -> Prefilter:
         """For lights of that size, a multiple of 4."""
         sizes = tuple(size >> halved for halved in _HALVED)
@@ -159,6 +161,7 @@ class Prefilter:
         return light
 
 
+@cache
 def split_sum(samples: int = 64) -> Float:
     """(n,n,2) by roughness and cosine to the view at cell centres, n = SPLIT_SUM_SIZE: A, B of F0 A + B, what
     a surface reflects of even light (Karis 2013, p. 7; height-correlated Smith masking, Heitz 2014).

@@ -17,7 +17,7 @@ Index = NDArray[np.int32]
 
 _PADDING = 4  # texels between charts
 _SMALLEST = 256
-_DENSITY = 1.4  # texels for a pixel of the photos, at least
+_DENSITY = 1.1  # texels for a pixel of the photos, at least
 _USED = 0.6  # of an atlas, by charts
 
 

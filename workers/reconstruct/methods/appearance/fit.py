@@ -29,6 +29,7 @@ Done = Callable[[float, dict[str, float]], None]  # part done, losses
 
 LIGHT_SIZE = 4 * SIZE
 _BATCHES = 4
+_PARTS = 2  # of a point's photos: each visit looks at one
 _ALBEDO = 0.35  # of the average point, to begin with
 _START = (0.5, 0.3)  # roughness, metalness
 _SMOOTHEST = 0.08
@@ -110,6 +111,7 @@ def fit(
     losses: list[tuple[int, float]] = []
     for n in range(rounds):
         turn, batch = n % _BATCHES, batches[n % _BATCHES]
+        part = (n // _BATCHES % _PARTS, _PARTS)
         share = 1.0 if 2 * n < rounds else 0.05 + 0.475 * (1 + np.cos(2 * np.pi * n / rounds - np.pi))
         turning = n >= _NORMALS_FROM * rounds
         if turning and n % _NORMALS_ROUNDS < _BATCHES:
@@ -129,7 +131,7 @@ def fit(
             if turning
             else np.zeros((0, 3, 3), np.float32),
         )
-        found = gradients(batch, seen, surface, ambient, gain, probe(prefilter, radiance, split))
+        found = gradients(batch, seen, surface, ambient, gain, probe(prefilter, radiance, split), part)
         by_light = prefilter.transposed(found.levels)
         by_light += prefilter.raised(_only_coarse(weights.T @ found.irradiance))
         by_light *= radiance

@@ -20,7 +20,7 @@ from workers.render.shading import DIELECTRIC, Probe, corners, level_of, on_cube
 
 Float = NDArray[np.float32]
 
-_BLOCKS = 16  # of points, each with light gradients of its own: the sum does not depend on the threads
+_BLOCKS = 8  # of points, each with light gradients of its own: the sum does not depend on the threads
 _DELTA = 0.05  # where the loss turns from quadratic to linear
 _DARK = 0.001  # radiance below which differences are noise
 _SATURATED = 0.985
@@ -60,17 +60,24 @@ class Gradients(NamedTuple):
 
 
 def gradients(
-    ids: NDArray[np.int64], seen: Observations, surface: Surface, ambient: Float, gain: Float, light: Probe
+    ids: NDArray[np.int64],
+    seen: Observations,
+    surface: Surface,
+    ambient: Float,
+    gain: Float,
+    light: Probe,
+    part: tuple[int, int] = (0, 1),
 ) -> Gradients:
     """Of the loss summed over the points `ids` (n,), each counting by its observations' weights, 1 in all.
 
     ambient: (3,) radiance of what is hidden by the object itself. gain: (N,3) of each photo's channels.
+    part: (k, n): every n-th observation from the k-th on, standing for all.
     """
     n, normals = len(ids), len(surface.slope)
     shapes: list[tuple[int, ...]] = [(n, 3), (n, 2), (normals, 3), (n, 3), (n, 3), (n, 2)]
     shapes += [(_BLOCKS, *light.levels.shape), (_BLOCKS, 3), (_BLOCKS, *gain.shape), (_BLOCKS, 1)]
     out = Gradients(*[np.zeros(shape, np.float32) for shape in shapes])
-    _accumulate(ids, seen, surface, ambient, gain, light, out)
+    _accumulate(ids, seen, surface, ambient, gain, light, *part, out)
     return out._replace(
         levels=out.levels.sum(0), ambient=out.ambient.sum(0), gain=out.gain.sum(0), loss=out.loss.sum(0)
     )
@@ -84,11 +91,13 @@ def _accumulate(
     ambient: Float,
     gain: Float,
     light: Probe,
+    first: int,
+    stride: int,
     out: Gradients,
 ) -> None:
     for block in prange(_BLOCKS):
         for k in range(block * len(ids) // _BLOCKS, (block + 1) * len(ids) // _BLOCKS):
-            _point(k, ids[k], block, seen, surface, ambient, gain, light, out)
+            _point(k, ids[k], block, seen, surface, ambient, gain, light, first, stride, out)
 
 
 @kernel
@@ -101,9 +110,11 @@ def _point(
     ambient: Float,
     gain: Float,
     light: Probe,
+    first: int,
+    stride: int,
     out: Gradients,
 ) -> None:
-    """All observations of point i, the k-th of the batch."""
+    """Observations of point i, the k-th of the batch."""
     near, far = np.empty(4, np.int64), np.empty(4, np.int64)
     near_share, far_share = np.empty(4, np.float32), np.empty(4, np.float32)
     split, pull, turn = np.empty(6, np.float32), np.empty(3, np.float32), np.empty(3, np.float32)
@@ -111,8 +122,8 @@ def _point(
     roughness, metalness = surface.ks[i, 0], surface.ks[i, 1]
     level, part, slope = level_of(light, roughness)
     half = np.float32(0.5)
-    for at in range(seen.start[i], seen.start[i + 1]):
-        taken, weight, towards = seen.photo[at], seen.weight[at], seen.towards[at]
+    for at in range(seen.start[i] + first, seen.start[i + 1], stride):
+        taken, weight, towards = seen.photo[at], stride * seen.weight[at], seen.towards[at]
         along = normal[0] * towards[0] + normal[1] * towards[1] + normal[2] * towards[2]
         x, y, z = (
             2 * along * normal[0] - towards[0],
