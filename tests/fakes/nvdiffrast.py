@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workers.render.ops import Boundary, backend
+from workers.render.boundary import Boundary
+from workers.render.ops import backend
 
 
 class FakeNvdiffrast(types.ModuleType):

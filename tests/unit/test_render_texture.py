@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 
 from tests.unit.render_scenes import slopes
-from workers.render.ops import Boundary, backend, mip_level, pyramid
+from workers.render.boundary import Boundary
+from workers.render.ops import backend, mip_level, pyramid
 from workers.render.rasterizer import texture
 
 CPU = backend("cpu")

@@ -1,1 +1,1 @@
-"""Forward rasteriser on the CPU, with nvdiffrast's interface, and the pictures made with it."""
+"""Rasterisers with nvdiffrast's interface, plain and differentiable; light, shading, and the pictures made with them."""

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from workers.render.boundary import Boundary
 from workers.render.memo import Memo
-from workers.render.ops import Boundary
 
 
 class NvdiffrastRasterizer:

@@ -15,7 +15,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-Boundary = Literal["clamp", "wrap", "cube"]
+from workers.render.boundary import Boundary
+
 Backend = Literal["auto", "cpu", "nvdiffrast"]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from workers.render.boundary import Boundary
 from workers.render.cpu.antialias import Antialias
 from workers.render.cpu.interpolate import Interpolate, derivatives
 from workers.render.cpu.rasterize import Rasterize
@@ -14,7 +15,6 @@ from workers.render.cpu.texture import look_up
 from workers.render.cpu.topology import Edges, joined
 from workers.render.cpu.work import floats, foreground, indices
 from workers.render.memo import Memo
-from workers.render.ops import Boundary
 
 
 class CpuRasterizer:

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workers.render.boundary import Boundary
 from workers.render.cpu import cube, flat
 from workers.render.cpu.sample import gather, scatter, slopes
 from workers.render.cpu.work import Long, floats
-from workers.render.ops import Boundary
 
 
 def look_up(levels: list[Tensor], uv: Tensor, level: Tensor | None, boundary: Boundary) -> Tensor:
