@@ -1,1 +1,1 @@
-"""Rasterisers with nvdiffrast's interface, plain and differentiable; light, shading, and the pictures made with them."""
+"""Rasterisers with nvdiffrast's interface, light and shading, and the pictures made with them."""
