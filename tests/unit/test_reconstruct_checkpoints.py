@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from tests.unit.scenes import ball, scene
 from workers.reconstruct import compute
 from workers.reconstruct.checkpoints import Checkpoints
+from workers.reconstruct.dataset import Dataset
 from workers.reconstruct.methods.model import Report, Scene, Settings, TexturedMesh
 
 ARRAYS = {
@@ -59,7 +59,8 @@ def test_a_method_is_given_the_folder_of_its_job(tmp_path: Path, monkeypatch: py
         raise Enough
 
     monkeypatch.setattr(compute, "_method", lambda name: method)
-    monkeypatch.setattr(compute, "read_dataset", lambda folder: SimpleNamespace(scene=scene(ball, count=4)))
+    data = Dataset(scene(ball, count=4), np.eye(4))
+    monkeypatch.setattr(compute, "read_dataset", lambda folder: data)
     (tmp_path / "checkpoints").mkdir()
     for scratch in (None, tmp_path):
         with pytest.raises(Enough):
