@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.unit.test_evaluate_geometry import square
-from workers.evaluate.colour import decode_srgb, encode_srgb
 from workers.evaluate.materials import compare_materials
 from workers.evaluate.mesh import Mesh
 from workers.evaluate.surface import look_up
 from workers.geometry.cameras import Cameras
+from workers.geometry.colour import decode_srgb, encode_srgb
 
 POSE = np.array([[1, 0, 0, 0.5], [0, 1, 0, 0.5], [0, 0, 1, 2], [0, 0, 0, 1.0]])
 CAMERA = Cameras(("front",), np.array([[60.0, 60, 32, 32]]), 64, 64, POSE[None])

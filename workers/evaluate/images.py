@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.evaluate.colour import encode_srgb
 from workers.evaluate.mesh import Mesh
 from workers.evaluate.surface import look_up_albedo
 from workers.evaluate.views import View
 from workers.geometry.cameras import Cameras
+from workers.geometry.colour import encode_srgb
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.evaluate.colour import decode_srgb, encode_srgb
 from workers.evaluate.errors import CannotEvaluate
+from workers.geometry.colour import decode_srgb, encode_srgb
 from workers.geometry.images import read_rgb
 
 Image = NDArray[np.uint8]

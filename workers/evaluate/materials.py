@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from workers.evaluate.colour import encode_srgb
 from workers.evaluate.images import psnr
 from workers.evaluate.mesh import Mesh
 from workers.evaluate.surface import look_up
 from workers.geometry.cameras import Cameras
+from workers.geometry.colour import encode_srgb
 
 Float = NDArray[np.float32]
 

@@ -13,9 +13,9 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
-from workers.evaluate.colour import encode_srgb
 from workers.evaluate.errors import CannotEvaluate
 from workers.evaluate.material import WHITE, Image, from_gltf, from_obj, unrolled
+from workers.geometry.colour import encode_srgb
 
 Float = NDArray[np.float32]
 Array = NDArray[np.float64]

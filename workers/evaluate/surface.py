@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.evaluate.colour import decode_srgb
 from workers.evaluate.mesh import Mesh
 from workers.geometry.cameras import Cameras
+from workers.geometry.colour import decode_srgb
 from workers.render.depth import clip_positions
 from workers.render.rasterizer import interpolate, rasterize, texture
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.geometry.cameras import Cameras
+from workers.geometry.colour import decode_srgb, encode_srgb
 from workers.reconstruct.methods.model import Scene, TexturedMesh
 from workers.render.lit import Lit
 from workers.render.preview import unlit
@@ -60,16 +61,11 @@ def view_losses(render: Image, photo: Image, mask: NDArray[np.bool_]) -> tuple[f
     log(x + 1), where only the mask's pixels have any; mean squared difference of coverage. render: (h,w,4)
     sRGB and coverage, not premultiplied. photo: (h,w,3) sRGB. mask: (h,w).
     """
-    cover, true = render[..., 3:] / 255.0, mask[..., None].astype(np.float64)
-    drawn = _tonemapped(_linear(render[..., :3] / 255.0) * cover * true)
-    image = np.abs(drawn - _tonemapped(_linear(photo / 255.0) * true)).mean()
+    cover, true = render[..., 3:] / np.float32(255), mask[..., None].astype(np.float32)
+    drawn = _tonemapped(decode_srgb(render[..., :3]) * cover * true)
+    image = np.abs(drawn - _tonemapped(decode_srgb(photo) * true)).mean()
     return float(image), float(((cover - true) ** 2).mean())
 
 
-def _tonemapped(radiance: NDArray[np.float64]) -> NDArray[np.float64]:
-    x = np.log1p(radiance)
-    return np.where(x <= 0.0031308, 12.92 * x, 1.055 * np.maximum(x, 0.0031308) ** (1 / 2.4) - 0.055)
-
-
-def _linear(encoded: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+def _tonemapped(radiance: NDArray[np.floating]) -> NDArray[np.float32]:
+    return encode_srgb(np.log1p(radiance).astype(np.float32))

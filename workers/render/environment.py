@@ -53,15 +53,19 @@ def solid_angles(size: int) -> Float:
 
 def texels_at(directions: Array, size: int) -> Index:
     """(M,) flat index of the texel that each of (M,3) directions meets."""
+    face, s, t = on_faces(directions)
+    row, column = (np.clip(((c + 1) / 2 * size).astype(int), 0, size - 1) for c in (t, s))
+    texels: Index = ((face * size + row) * size + column).astype(np.int32)
+    return texels
+
+
+def on_faces(directions: Array) -> tuple[NDArray[np.int64], Array, Array]:
+    """(M,) faces of the cube that (M,3) directions meet, and s, t in [-1,1] on them."""
     axis = np.abs(directions).argmax(1)
     along = directions[np.arange(len(directions)), axis]
     face = 2 * axis + (along < 0)
     x, y, z = (directions / np.abs(along)[:, None]).T
-    s = np.choose(face, [-z, z, x, x, x, -x])
-    t = np.choose(face, [-y, -y, z, -z, -y, -y])
-    row, column = (np.clip(((c + 1) / 2 * size).astype(int), 0, size - 1) for c in (t, s))
-    texels: Index = ((face * size + row) * size + column).astype(np.int32)
-    return texels
+    return face, np.choose(face, [-z, z, x, x, x, -x]), np.choose(face, [-y, -y, z, -z, -y, -y])
 
 
 def bordered(size: int) -> Index:
@@ -228,12 +232,7 @@ def from_equirectangular(picture: Float, size: int) -> Float:
 def look_up(light: Float, directions: Array) -> Float:
     """(M,C) bilinear, seamless, of a cube map (6,R,R,C) in (M,3) directions."""
     size = light.shape[1]
-    axis = np.abs(directions).argmax(1)
-    along = directions[np.arange(len(directions)), axis]
-    x, y, z = (directions / np.abs(along)[:, None]).T
-    face = 2 * axis + (along < 0)
-    s = np.choose(face, [-z, z, x, x, x, -x])
-    t = np.choose(face, [-y, -y, z, -z, -y, -y])
+    face, s, t = on_faces(directions)
     across, down = ((c + 1) / 2 * size + 0.5 for c in (s, t))
     column, row = (np.minimum(c.astype(int), size) for c in (across, down))
     right, below = (across - column)[:, None], (down - row)[:, None]

@@ -9,36 +9,23 @@ from numba import prange
 from numpy.typing import NDArray
 
 from workers.geometry.cameras import Cameras
+from workers.geometry.colour import decode_srgb, encode_srgb
 from workers.geometry.kernels import parallel_kernel
 from workers.render.depth import clip_positions
 from workers.render.environment import Prefilter, irradiance, look_up
+from workers.render.preview import Textured
 from workers.render.rasterizer import interpolate, rasterize, texture
 from workers.render.shading import DIELECTRIC, Probe, mirrored, probe, split_at
 
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
-_CODES = np.arange(256) / 255
-_TO_LINEAR: Float = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4).astype(
-    np.float32
-)
 
-
-class Material(Protocol):
-    """vertices (V,3), faces (F,3), normals (V,3), uv (V,2) with v up; kd (T,T,3) sRGB, ks (T,T,3) occlusion,
-    roughness, metalness, normal_map (T,T,3) tangent space with +y up; uint8, top row first.
+class Material(Textured, Protocol):
+    """Also ks (T,T,3) occlusion, roughness, metalness and normal_map (T,T,3) tangent space with +y up; uint8,
+    top row first.
     """
 
-    @property
-    def vertices(self) -> Float: ...
-    @property
-    def faces(self) -> NDArray[np.int32]: ...
-    @property
-    def normals(self) -> Float: ...
-    @property
-    def uv(self) -> Float: ...
-    @property
-    def kd(self) -> Image: ...
     @property
     def ks(self) -> Image: ...
     @property
@@ -50,7 +37,7 @@ class Lit:
 
     def __init__(self, mesh: Material, light: Float) -> None:
         self._mesh = mesh
-        self._kd = _TO_LINEAR[mesh.kd]
+        self._kd = decode_srgb(mesh.kd)
         self._ks = mesh.ks.astype(np.float32) / np.float32(255)
         self._bent = mesh.normal_map.astype(np.float32) / np.float32(127.5) - 1
         self._probe = probe(Prefilter.of_size(light.shape[1]), light.reshape(-1, 3))
@@ -82,8 +69,7 @@ class Lit:
         samples[seen] = np.pad(np.clip(radiance, 0, 1), ((0, 0), (0, 1)), constant_values=1)
         mean = samples.reshape(camera.height, 2, camera.width, 2, 4).mean((1, 3))
         straight = mean[..., :3] / np.maximum(mean[..., 3:], np.float32(1e-6))
-        srgb = np.where(straight <= 0.0031308, 12.92 * straight, 1.055 * straight ** (1 / 2.4) - 0.055)
-        return np.round(255 * np.concatenate([srgb, mean[..., 3:]], axis=2)).astype(np.uint8)
+        return np.round(255 * np.concatenate([encode_srgb(straight), mean[..., 3:]], axis=2)).astype(np.uint8)
 
     def _turned(self, normal: Float, triangle: NDArray[np.int64], bent: Float) -> Float:
         tangent, turn = self._tangents[triangle, :3], self._tangents[triangle, 3:]

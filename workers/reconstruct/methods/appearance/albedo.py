@@ -8,9 +8,10 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from workers.geometry.colour import LINEAR
 from workers.geometry.kernels import kernel, parallel_kernel
 from workers.reconstruct.methods.appearance.bake import Photos, see
-from workers.reconstruct.methods.appearance.observations import TO_LINEAR, linear_colour, towards_camera
+from workers.reconstruct.methods.appearance.observations import linear_colour, towards_camera
 from workers.reconstruct.methods.appearance.occlusion import SIZE
 from workers.render.shading import DIELECTRIC, Probe, mirrored, split_at
 
@@ -55,7 +56,7 @@ def albedo(
         photos.seen,
         photos.cameras.projection().astype(np.float32),
         photos.cameras.centres.astype(np.float32),
-        TO_LINEAR,
+        LINEAR,
         light,
         ambient,
         gain,

@@ -8,15 +8,12 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from workers.geometry.colour import LINEAR
 from workers.geometry.kernels import Real, kernel, parallel_kernel
 from workers.reconstruct.methods.appearance.bake import Photos, see
 
 Float = NDArray[np.float32]
 
-_CODES = np.arange(256) / 255
-TO_LINEAR: Float = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4).astype(
-    np.float32
-)
 LEAST_VIEWS = 3  # fewer say little of how a point looks from elsewhere
 
 
@@ -59,7 +56,7 @@ def gather(points: Float, normals: Float, photos: Photos) -> Observations:
         np.zeros((total, 3), np.float32),
         np.zeros(total, np.float32),
     )
-    _gather(points, normals, photos.images, photos.seen, projection, centres, TO_LINEAR, *found)
+    _gather(points, normals, photos.images, photos.seen, projection, centres, LINEAR, *found)
     return found
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.geometry.colour import encode_srgb
 from workers.geometry.errors import NumericError
 from workers.geometry.mesh import harmonic_fill
 from workers.reconstruct.methods.appearance.albedo import Points, albedo
@@ -102,7 +103,7 @@ def physical(
         position, normal, bent, own, irradiance, free, smooth, _ = map(np.ascontiguousarray, split)
         points = Points(position, _unit(normal), _unit(bent), own, irradiance, free, nearest[rows])
         detail = (albedo(points, *found) + np.float32(0.01)) / (free + np.float32(0.01))
-        result[rows] = _bytes(255 * _srgb(smooth * np.clip(detail, 1 / _DETAIL, _DETAIL)))
+        result[rows] = _bytes(255 * encode_srgb(smooth * np.clip(detail, 1 / _DETAIL, _DETAIL)))
     orm = np.concatenate([texels[:, 20:], texels[:, 9:11]], axis=1)
     bent = _in_tangent_space(vertices, atlas, _unit(texels[:, 3:6]), _unit(texels[:, 6:9]))
     return Textures(
@@ -134,12 +135,6 @@ def _strips(count: int, done: Callable[[float], None]) -> Iterator[slice]:
 def _unit(vectors: Float) -> Float:
     unit: Float = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-6))
     return unit
-
-
-def _srgb(linear: Float) -> Float:
-    return np.where(
-        linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-4) ** (1 / 2.4) - 0.055
-    )
 
 
 def _bytes(values: NDArray[np.floating]) -> Image:

@@ -18,7 +18,7 @@ def encode_srgb(linear: Float) -> Float:
 
 def decode_srgb(encoded: NDArray[np.uint8]) -> Float:
     """Linear float32 values of sRGB bytes."""
-    return _LINEAR[encoded]
+    return LINEAR[encoded]
 
 
 def _table() -> Float:
@@ -27,4 +27,5 @@ def _table() -> Float:
     return np.where(value <= 0.04045, value / 12.92, curve).astype(np.float32)
 
 
-_LINEAR = _table()
+LINEAR = _table()
+"""(256,) linear value of each sRGB byte, for kernels."""
