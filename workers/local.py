@@ -33,7 +33,7 @@ SUBFOLDERS: dict[Stage, str] = {"prepare": "dataset", "segment": "masks", "recon
 PREVIEWS = "previews"
 """Where how it looks so far goes."""
 RECORD = "result.json"
-RESULTS = ("model.glb", "poster.png", "mesh.obj", "mesh.mtl", "contact_sheet.png")
+RESULTS = ("model.glb", "poster.png", "mesh.obj", "mesh.mtl", "light.hdr", "contact_sheet.png")
 
 
 class CaptureFailure(Exception):

@@ -14,10 +14,11 @@ import pytest
 
 from broker.interface import Message
 from contracts.envelope import Envelope, new_traceparent
-from contracts.events import DatasetUploaded, PosesReady, UploadedFile
+from contracts.events import DatasetUploaded, MeshReady, PosesReady, UploadedFile
 from tests.integration.fleet import Fleet, Service, fleet
 from tests.servers.ceph import ObjectStore as S3Server
 from tests.servers.rabbitmq import Broker as RabbitServer
+from workers.simulate.capture import simulate
 
 STEPS = 8
 
@@ -105,3 +106,29 @@ async def test_a_cancelled_capture_is_computed_for_no_longer(ships: Fleet) -> No
     assert service.end(signal.SIGTERM) == 0
     assert await ships.broker.depth(topology.queue("prepare")) == 0
     assert await ships.broker.depth(topology.dead_letter_queue("prepare")) == 0
+
+
+async def test_a_killed_reconstruction_goes_on_from_what_it_saved(ships: Fleet, tmp_path: Path) -> None:
+    simulate(tmp_path, views=8, size=(180, 240), seed=3)
+    await ships.start("prepare", "segment")
+    (victim,) = await ships.start("reconstruct")
+    published = ships.command("publish", str(tmp_path / "capture"), "--capture-id", "model")
+    assert published.returncode == 0, published.stderr
+    saved: set[str] = set()
+    async with asyncio.timeout(120):
+        while "atlas.npz" not in saved:
+            await asyncio.sleep(0.1)
+            stored = await ships.store.below("captures/default/model/checkpoints/")
+            saved = {listed.key.rpartition("/")[2] for listed in stored}
+    victim.end(signal.SIGKILL)
+    (heir,) = await ships.start("reconstruct")
+    (ready,) = await ships.outcome(MeshReady, "model")
+    await ships.manifest(ready.mesh)
+    (resumed,) = _logged(heir, "job resumed")
+    assert {"rough.npz", "field.npz", "surface.npz", "atlas.npz"} <= set(resumed["checkpoints"])
+    assert [line["name"] for line in _logged(heir, "checkpoint stored")] == ["appearance.npz"]
+
+
+def _logged(service: Service, event: str) -> list[dict[str, Any]]:
+    lines = map(json.loads, service.log.read_text().splitlines())
+    return [line for line in lines if line["event"] == event]

@@ -9,7 +9,7 @@ from tests.unit.scenes import _ring
 from workers.geometry.mesh import icosphere
 from workers.reconstruct.methods.appearance.albedo import Points, albedo
 from workers.reconstruct.methods.appearance.bake import Photos, prepare
-from workers.reconstruct.methods.appearance.fit import Appearance, fit
+from workers.reconstruct.methods.appearance.fit import Appearance, begin, fit
 from workers.reconstruct.methods.appearance.gradients import Surface, gradients
 from workers.reconstruct.methods.appearance.observations import Observations, gather
 from workers.reconstruct.methods.appearance.occlusion import SIZE, cosine_weights, visible_directions
@@ -61,7 +61,7 @@ def fitted(photographed: tuple[TexturedMesh, Scene]) -> tuple[Appearance, Observ
     seen = gather(mesh.vertices, mesh.normals, photos)
     visible = visible_directions(mesh.vertices, mesh.faces, mesh.normals, 0.6)
     rounds = (mesh.faces, mesh.normals, visible, seen, COUNT, 160, 0)
-    return fit(*rounds, lambda part, losses: None), seen, photos
+    return fit(*rounds, lambda part, losses, colours: None), seen, photos
 
 
 def _linear(byte: np.ndarray) -> np.ndarray:
@@ -80,6 +80,27 @@ def test_plastic_and_metal_are_told_apart(
     assert steel[1] > 0.6
     assert plastic[0] == pytest.approx(150 / 255, abs=0.15)
     assert steel[0] == pytest.approx(90 / 255, abs=0.12)
+
+
+def test_what_changes_from_view_to_view_begins_as_a_mirror() -> None:
+    """And a dark plastic with one highlight does not, nor anything matt."""
+    views = 10
+    mirror = np.where(np.arange(views) % 2, 0.9, 0.1)
+    dark = np.where(np.arange(views) == 3, 0.06, 0.02)
+    brightness = np.stack([mirror, np.full(views, 0.3), dark]).astype(np.float32)
+    seen = Observations(
+        np.arange(4) * views,
+        np.tile(np.arange(views, dtype=np.int32), 3),
+        np.zeros((3 * views, 3), np.float32),
+        brightness.reshape(-1, 1).repeat(3, 1),
+        np.full(3 * views, 1 / views, np.float32),
+    )
+    roughness, metalness = begin(seen, seen.mean(), 0.3).T
+    assert roughness[0] < 0.3
+    assert metalness[0] > 0.8
+    assert roughness[1] == 0.5
+    assert roughness[2] > 0.45
+    assert metalness[2] < 0.4
 
 
 def test_albedo_holds_no_light(
@@ -104,7 +125,7 @@ def test_the_losses_fall_and_the_same_seed_gives_the_same(
     assert found.losses[-1, 1] < 0.1 * found.losses[0, 1]
     visible = visible_directions(mesh.vertices, mesh.faces, mesh.normals, 0.6)
     again = [
-        fit(mesh.faces, mesh.normals, visible, seen, COUNT, 12, 5, lambda part, losses: None)
+        fit(mesh.faces, mesh.normals, visible, seen, COUNT, 12, 5, lambda part, losses, colours: None)
         for _ in range(2)
     ]
     assert again[0].kd.tobytes() == again[1].kd.tobytes()
@@ -196,6 +217,17 @@ def test_gradients_agree_with_differences(name: str) -> None:
         ahead, behind = (small(**{name: start + sign * step})[0] for sign in (1, -1))
         expected = pytest.approx((ahead - behind) / 4e-3, rel=0.03, abs=0.1 * size)
         assert float((gradient * way).sum()) == expected
+
+
+def test_the_gradient_knows_that_dull_reflections_lean_to_the_normal() -> None:
+    """A small part of it: closer than this the differences would not agree without."""
+    small = _Small()
+    small.visible[:] = 1
+    small.ks = np.random.default_rng(1).uniform([0.72, 0.9], [0.95, 1.0], (20, 2)).astype(np.float32)
+    gradient = small()[1]["ks"] * np.array([1, 0], np.float32)
+    step = gradient * np.float32(0.01 / np.linalg.norm(gradient))
+    ahead, behind = (small(ks=small.ks + sign * step)[0] for sign in (1, -1))
+    assert float((gradient * step).sum()) == pytest.approx((ahead - behind) / 2, rel=5e-4)
 
 
 def test_gradients_do_not_depend_on_the_split(photographed: tuple[TexturedMesh, Scene]) -> None:

@@ -49,6 +49,14 @@ async def test_a_run_without_previews_removes_those_of_an_earlier_one(capture: P
     assert not (out / "previews").exists()
 
 
+async def test_a_light_that_is_not_ours_is_not_touched(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "light.hdr").write_text("mine")
+    with pytest.raises(CaptureError, match=r"light.hdr is there already and not ours"):
+        local.claim(out)
+
+
 async def test_a_folder_of_previews_that_is_not_ours_is_not_touched(capture: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (out / "previews").mkdir(parents=True)

@@ -34,7 +34,9 @@ def _same(found: dict[str, np.ndarray] | None) -> bool:
 def test_arrays_come_back_as_they_were(tmp_path: Path) -> None:
     Checkpoints(tmp_path).save("fields", ARRAYS)
     assert _same(Checkpoints(tmp_path).load("fields"))
+    assert Checkpoints(tmp_path).has("fields")
     assert Checkpoints(tmp_path).load("mesh") is None
+    assert not Checkpoints(tmp_path).has("mesh")
 
 
 def test_the_last_that_was_saved_counts_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -48,6 +50,7 @@ def test_the_last_that_was_saved_counts_and_nothing_else_is_left(tmp_path: Path)
 def test_without_a_folder_nothing_is_kept() -> None:
     Checkpoints().save("fields", ARRAYS)
     assert Checkpoints().load("fields") is None
+    assert not Checkpoints().has("fields")
 
 
 def test_a_method_is_given_the_folder_of_its_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from tests.captures import Rig
 from workers.geometry.errors import NumericError
 from workers.prepare import compute as prepare
 from workers.reconstruct import compute
-from workers.reconstruct.memory import available
+from workers.reconstruct.memory import available, needed
 from workers.segment import compute as segment
 
 PARAMETERS = {"profile": "preview", "method": "auto", "seed": 0, "holdout": 0}
@@ -102,11 +102,18 @@ def test_what_does_not_fit_into_memory_is_told_before_it_starts(
     assert "100 MB" in error.sentence
 
 
+def test_more_photos_need_more_memory_and_sixty_at_most_three_gigabytes() -> None:
+    assert needed(60 * 512 * 512, "standard") <= 3e9
+    for profile in ("preview", "standard", "high"):
+        assert 1e8 < needed(20 * 512 * 512, profile) < needed(60 * 512 * 512, profile)
+
+
 def test_memory_that_is_free_is_counted() -> None:
     assert 50e6 < available() < 1e15
 
 
-def test_a_sketch_and_losses_come_by_on_the_way(tmp_path: Path) -> None:
+def test_sketches_come_by_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.reconstruct.previews._PAUSE", 0)
     folder, scratch = inputs(tmp_path, lambda capture: None), tmp_path / "scratch"
     for name in ("previews", "checkpoints"):
         (scratch / name).mkdir(parents=True)

@@ -20,6 +20,7 @@ from workers.render.environment import (
     to_equirectangular,
 )
 from workers.render.lit import Lit
+from workers.render.shading import mirrored, probe, split_at
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,38 @@ def test_lobe_follows_its_integral() -> None:
     weight = ndf * np.maximum(cosine, 0) * solid_angles(32)
     expected = weight @ light / weight.sum(1, keepdims=True)
     np.testing.assert_allclose(found, expected, atol=0.03)
+
+
+@pytest.mark.parametrize("roughness", [0.2, 0.5])
+def test_a_lamp_shows_as_its_integral_says(roughness: float) -> None:
+    """A ball of white metal with one lamp in the dark, against GGX summed over the lamp's texels: where the
+    lamp is mirrored, and far from there, where little of it but still something is seen.
+    """
+    lamp = np.array([0.5, 0.5, 0.7])
+    directions, angles = texel_directions(32), solid_angles(32)
+    shining = directions @ lamp > 0.98
+    radiance = np.where(shining, 300, 0.003).astype(np.float32)[:, None].repeat(3, 1)
+    towards = np.array([0, 0, 1], np.float32)
+    normals = icosphere(3)[0]
+    normals = normals[normals[:, 2] > 0.3]
+    light, alpha2 = probe(Prefilter.of_size(32), radiance), roughness**4
+    index, weight = np.empty(4, np.int64), np.empty(4, np.float32)
+    found, expected = [], []
+    for normal in normals:
+        view, mirror, split = float(normal[2]), np.zeros(3, np.float32), np.zeros(6, np.float32)
+        mirrored(light, np.float32(roughness), normal, towards, np.float32(view), index, weight, mirror)
+        split_at(light, np.float32(roughness), np.float32(view), split)
+        found.append((split[0] + split[1]) * mirror[0])
+        up = np.maximum(directions @ normal, 0)
+        half = directions + towards
+        half /= np.linalg.norm(half, axis=1, keepdims=True) + 1e-9
+        ndf = alpha2 / np.pi / ((half @ normal) ** 2 * (alpha2 - 1) + 1) ** 2
+        masking = up * np.sqrt(view**2 * (1 - alpha2) + alpha2) + view * np.sqrt(
+            up**2 * (1 - alpha2) + alpha2
+        )
+        expected.append((ndf * 0.5 / masking * up * angles * radiance[:, 0]).sum())
+    ours, true = np.sqrt(np.minimum(found, 1)), np.sqrt(np.minimum(expected, 1))
+    assert np.abs(ours - true).mean() < 0.22 * true.mean()
 
 
 def test_split_sum_against_its_integral() -> None:

@@ -12,6 +12,7 @@ from tests.unit.scenes import ball, scene
 from workers.geometry.grid import Grid
 from workers.reconstruct.methods.surface.doubts import doubts
 from workers.reconstruct.methods.surface.fusion import fuse
+from workers.reconstruct.methods.surface.hollows import Hull
 from workers.reconstruct.methods.surface.masks import beyond, signed_distances
 from workers.reconstruct.methods.surface.mending import colour_evidence, mended
 
@@ -78,7 +79,8 @@ def test_without_support_what_is_thin_goes_and_what_is_thick_stays(thickness: in
     grid, field = _plate(thickness)
     cameras = scene(ball, 2).cameras
     nothing = np.zeros((2, cameras.height, cameras.width), np.float32)
-    fused = fuse(field, grid, nothing, nothing, nothing, cameras, 0.05)
+    hull = Hull(grid, field, np.zeros_like(field), np.zeros_like(field))
+    fused = fuse(hull, nothing, nothing, cameras, 0.05, 1.0)
     assert bool((fused[24, 24] < 0).any()) is kept
     if kept:
         # A voxel on each side may go: with no view at all, nothing says exactly where the surface is.

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.unit.scenes import ball, dimpled, pattern, scene
 from workers.geometry.errors import NumericError
 from workers.geometry.grid import Grid
 from workers.geometry.mesh import volume
 from workers.reconstruct.checkpoints import Checkpoints
+from workers.reconstruct.methods import surface
 from workers.reconstruct.methods.appearance.atlas import padded
 from workers.reconstruct.methods.model import Scene, Settings
-from workers.reconstruct.methods.surface import reconstruct
+from workers.reconstruct.methods.surface import reconstruct, shape
 from workers.reconstruct.methods.surface.aggregate import aggregate, decide
 from workers.reconstruct.methods.surface.hull import hull_distance
 from workers.reconstruct.methods.surface.masks import signed_distances
@@ -67,29 +70,58 @@ def test_a_hollow_no_silhouette_shows_is_dug_out() -> None:
 
 
 def test_the_same_input_gives_the_same_bytes() -> None:
-    capture = scene(ball, count=12, size=96)
+    capture = scene(ball, count=12, size=128)
     first, second = (reconstruct(capture, Settings("preview"), _quiet) for _ in range(2))
     assert first.vertices.tobytes() == second.vertices.tobytes()
     assert first.uv.tobytes() == second.uv.tobytes()
     assert first.kd.tobytes() == second.kd.tobytes()
 
 
-def test_a_job_killed_late_goes_on_from_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PROFILES, "preview", replace(PROFILES["preview"], rounds=24))
-    capture, settings = scene(ball, count=12, size=96), Settings("preview", checkpoints=Checkpoints(tmp_path))
-    whole = reconstruct(capture, settings, _quiet)
+class _Killed(Exception):
+    pass
+
+
+class _Deadly(Checkpoints):
+    """Ends the job right after it has saved a step that it had not."""
+
+    def save(self, step: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super().save(step, arrays)
+        raise _Killed(step)
+
+
+def test_a_job_killed_over_and_over_goes_on_from_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(PROFILES["preview"], voxels=48, coarse=64, fine=64, triangles=2000, rounds=24)
+    monkeypatch.setitem(PROFILES, "preview", small)
+    capture = scene(ball, count=12, size=128)
+    whole = reconstruct(capture, Settings("preview"), _quiet)
     assert whole.light is not None
     assert len(whole.losses) == 6
-
-    def again(*_: Any) -> Any:
-        raise AssertionError("what was done is done anew")
-
-    monkeypatch.setattr("workers.reconstruct.methods.surface.fit", again)
-    monkeypatch.setattr("workers.reconstruct.methods.surface.surface", again)
-    resumed = reconstruct(capture, settings, _quiet)
+    done: list[str] = []
+    for module, name in ((shape, "_swept"), (shape, "simplified"), (surface, "unwrap"), (surface, "fit")):
+        monkeypatch.setattr(module, name, _noted(done, name, getattr(module, name)))
+    settings, killed, heard = Settings("preview", checkpoints=_Deadly(tmp_path)), [], []
+    for _ in range(5):
+        with pytest.raises(_Killed) as caught:
+            reconstruct(capture, settings, _quiet)
+        killed.append(str(caught.value))
+    assert killed == ["rough", "field", "surface", "atlas", "appearance"]
+    resumed = reconstruct(capture, settings, lambda share, info: heard.append((share, info["step"])))
+    assert heard == sorted(heard, key=lambda said: said[0])
+    assert heard[0][0] > 0.3  # of what is left to do once the box is known
+    assert done == ["_swept", "_swept", "simplified", "unwrap", "fit"]
     for name in ("vertices", "faces", "uv", "kd", "ks", "normal_map", "light"):
         assert getattr(whole, name).tobytes() == getattr(resumed, name).tobytes()
     assert resumed.losses == whole.losses
+
+
+def _noted(done: list[str], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def noted(*arguments: Any) -> Any:
+        done.append(name)
+        return function(*arguments)
+
+    return noted
 
 
 def test_masks_that_do_not_meet_are_an_error() -> None:

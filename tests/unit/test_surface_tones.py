@@ -79,8 +79,8 @@ def test_a_hollow_without_texture_is_found_by_its_brightness() -> None:
     noise = noise_level(grey, masks)
 
     def error(steady: float) -> float:
-        tones = (noise, np.full_like(grey, 1 / 255), steady)
-        depth, _ = sweep(grey, masks, cameras, guide, neighbours, offsets, 2, np.arange(7), tones)
+        tones = (noise, np.full_like(grey, 1 / 255), np.full_like(grey, steady))
+        depth, _ = sweep(grey, masks, cameras, guide, neighbours, offsets, 2, np.arange(7), tones, 3)
         inner = (slice(None), slice(20, -20), slice(20, -20))
         return float(np.median(np.abs(depth - truth)[inner]))
 

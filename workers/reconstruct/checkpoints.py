@@ -24,6 +24,10 @@ class Checkpoints:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
 
+    def has(self, step: str) -> bool:
+        """Whether something was saved for the step, be it whole or damaged."""
+        return self._folder is not None and (self._folder / f"{step}.npz").exists()
+
     def load(self, step: str) -> dict[str, NDArray[Any]] | None:
         """All that was last saved for the step; None where there is nothing, or it is damaged."""
         if self._folder is None:

@@ -20,11 +20,13 @@ from workers.reconstruct.methods.model import Report, Scene, Settings, TexturedM
 from workers.reconstruct.obj import write_obj
 from workers.reconstruct.previews import Previews
 from workers.reconstruct.quality import Likeness, compare, renderer
+from workers.reconstruct.smaller import smaller
 from workers.render.environment import to_equirectangular
 
 _FEW_VIEWS = 8
 _LIGHT_HEIGHT = 128  # of light.hdr, in pixels
 _JUDGED = 4  # of the views it was made from
+_LOOKED_AT = {"preview": 256}  # pixels of a picture's longer side that it is judged by, at most; else all
 _ONE_SIDE = 1.75  # radians between the two views farthest apart: less leaves a side unseen
 _NONSENSE = 0.3  # silhouette IoU below which what came out is no model of the object
 _DISAGREEMENT = 0.9  # silhouette IoU below which masks and poses do not belong together
@@ -72,7 +74,10 @@ def run(
     if len(held_out):
         judged["holdout"] = held_out
     render = renderer(mesh)
-    likeness = {kind: compare(render, data.scene.select(views)) for kind, views in judged.items()}
+    size = _LOOKED_AT.get(settings.profile, max(data.scene.masks.shape))
+    likeness = {
+        kind: compare(render, smaller(data.scene.select(views), size)) for kind, views in judged.items()
+    }
     overlap = min(each.silhouette_iou for each in likeness.values())
     if overlap < _NONSENSE:
         message = f"the best model there is covers the masks only to {overlap:.0%}"
@@ -115,7 +120,7 @@ def _figures(kind: str, likeness: Likeness) -> dict[str, float]:
 
 
 def _drawn(info: dict[str, Any], previews: Previews) -> dict[str, Any]:
-    """`info` with a sketch's files in place of the sketch."""
+    """`info` with a sketch's files, where it was drawn, in place of what draws it."""
     if "sketch" not in info:
         return info
     name = previews.write(info["sketch"])

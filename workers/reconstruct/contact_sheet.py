@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +30,10 @@ def contact_sheet(mesh: TexturedMesh, scene: Scene, held_out: NDArray[np.int64])
     for i in spread(scene.cameras.select(candidates), centre, _VIEWS):
         index = int(candidates[i])
         name = scene.cameras.names[index] + (" (held out)" if index in held_out else "")
-        render = shade(mesh, scene.cameras.select([index]))
         window = window_of(scene.masks[index])
-        photo, ours = (
-            cv2.resize(image[window], (_TILE, _TILE), interpolation=cv2.INTER_AREA)
-            for image in (scene.images[index], render)
-        )
-        columns.append(np.concatenate([_label(name), photo, _label("our render"), ours]))
+        photo = cv2.resize(scene.images[index][window], (_TILE, _TILE), interpolation=cv2.INTER_AREA)
+        render = shade(mesh, seen_through(window, scene.cameras.select([index])).scaled(_TILE, _TILE))
+        columns.append(np.concatenate([_label(name), photo, _label("our render"), render]))
     return np.concatenate(columns, axis=1)
 
 
@@ -59,6 +58,14 @@ def window_of(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     top = int(np.clip((rows[0] + rows[-1] - side) // 2, 0, height - side))
     left = int(np.clip((columns[0] + columns[-1] - side) // 2, 0, width - side))
     return slice(top, top + side), slice(left, left + side)
+
+
+def seen_through(window: tuple[slice, slice], cameras: Cameras) -> Cameras:
+    """The cameras after their images are cut to the window."""
+    rows, columns = window
+    intrinsics = cameras.intrinsics - np.array([0, 0, columns.start, rows.start])
+    width, height = columns.stop - columns.start, rows.stop - rows.start
+    return replace(cameras, intrinsics=intrinsics, width=width, height=height)
 
 
 def _label(text: str) -> Image:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -10,30 +12,42 @@ import trimesh
 from numpy.typing import NDArray
 
 from workers.geometry.images import write_png
-from workers.reconstruct.contact_sheet import window_of
+from workers.reconstruct.contact_sheet import seen_through, window_of
 from workers.reconstruct.methods.model import Scene, Sketch
 from workers.render.depth import clip_positions
 from workers.render.rasterizer import interpolate, rasterize
 
 _PIXELS = 384  # of the picture's height
+_PAUSE = 5.0  # seconds from one to the next, at least: drawing one takes a fifth of a second
 
 
 class Previews:
     """Writes `NNN.glb` and `NNN.png` into a folder, or nothing without one.
 
     scene: whose first photo is shown beside. to_world: (4,4) from its frame to the capture's world, in which
-    the GLB is.
+    the GLB is. clock: tells seconds.
     """
 
-    def __init__(self, folder: Path | None, scene: Scene, to_world: NDArray[np.floating]) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        scene: Scene,
+        to_world: NDArray[np.floating],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._folder, self._to_world, self._count = folder, to_world, 0
-        self._camera, self._photo = scene.cameras.select([0]), scene.images[0]
-        self._window = window_of(scene.masks[0]) if scene.masks[0].any() else (slice(None), slice(None))
+        self._clock, self._last = clock, -np.inf
+        shown = scene.masks[0] if scene.masks[0].any() else np.ones_like(scene.masks[0])
+        window, size = window_of(shown), (_PIXELS, _PIXELS)
+        self._camera = seen_through(window, scene.cameras.select([0])).scaled(*size)
+        self._photo = cv2.resize(scene.images[0][window], size, interpolation=cv2.INTER_AREA)
 
-    def write(self, sketch: Sketch) -> str | None:
-        """The name of what was written."""
-        if self._folder is None:
+    def write(self, draw: Callable[[], Sketch]) -> str | None:
+        """The name of what was drawn and written; None where it is too soon after the one before."""
+        if self._folder is None or self._clock() < self._last + _PAUSE:
             return None
+        sketch = draw()
+        self._last = self._clock()
         self._count += 1
         name = f"{self._count:03d}"
         vertices = sketch.vertices @ self._to_world[:3, :3].T + self._to_world[:3, 3]
@@ -45,11 +59,7 @@ class Previews:
 
     def _beside(self, sketch: Sketch) -> NDArray[np.uint8]:
         """(h,2h,3): the object in the photo, and the sketch from the same camera."""
-        size = (self._camera.height, self._camera.width)
-        rast = rasterize(clip_positions(sketch.vertices, self._camera), sketch.faces, size)
+        clip = clip_positions(sketch.vertices, self._camera)
+        rast = rasterize(clip, sketch.faces, (_PIXELS, _PIXELS))
         colour = interpolate(sketch.colours.astype(np.float32), rast, sketch.faces)[0]
-        halves = [
-            cv2.resize(picture[self._window], (_PIXELS, _PIXELS), interpolation=cv2.INTER_AREA)
-            for picture in (self._photo, colour.astype(np.uint8))
-        ]
-        return np.concatenate(halves, axis=1)
+        return np.concatenate([self._photo, colour.astype(np.uint8)], axis=1)

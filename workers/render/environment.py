@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+
+from workers.geometry.kernels import Real
 
 Float = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -23,6 +26,8 @@ ROUGHNESS = (0.08, 0.2, 0.35, 0.5, 0.7, 1.0)
 """Of the levels of a `Prefilter`; the first is the light itself."""
 _HALVED = (0, 0, 1, 1, 2, 2)  # how often the light is halved before a level is filtered out of it
 _FAINT = 0.01  # of the lobe's peak: what is left out
+_ANGLES = np.linspace(0, np.pi, 721)
+_MIDDLE = 0.1  # of the lobe's peak: where the middle of a sharp lobe ends
 SPLIT_SUM_SIZE = 32
 
 
@@ -82,24 +87,77 @@ def halving(size: int) -> sparse.csr_matrix:
     return _normalised(sparse.csr_matrix((solid_angles(size), (target, index))))
 
 
-def lobe(size: int, roughness: float) -> sparse.csr_matrix:
-    """(6 size^2, 6 size^2): the light that a surface of that roughness mirrors, by the direction it looks.
-
-    GGX around the direction with normal = view = mirrored direction, weighted by the cosine (Karis 2013,
-    p. 6).
+def lobe(size: int, roughness: float, faint: float = _FAINT) -> sparse.csr_matrix:
+    """(6 size^2, 6 size^2): the light that a surface of that roughness mirrors, by the direction that the
+    middle of it comes from, as far as it is at least `faint` of its peak.
     """
-    directions = texel_directions(size).astype(np.float64)
-    alpha2 = roughness**4
-    half = np.linspace(0, np.pi / 4, 4000)  # between normal and half vector; the light is at twice that
-    ndf = 1 / (np.cos(half) ** 2 * (alpha2 - 1) + 1) ** 2
-    reach = 2 * half[np.flatnonzero(ndf * np.cos(2 * half) >= _FAINT * ndf[0])[-1]]
-    tree = cKDTree(directions)
+    return _normalised(_near(size, roughness, faint))
+
+
+def _near(size: int, roughness: float, faint: float) -> sparse.csr_matrix:
+    shape = _shape(roughness)
+    reach = _ANGLES[np.flatnonzero(shape >= faint * shape[0])[-1]]
+    tree = cKDTree(texel_directions(size).astype(np.float64))
     chord = max(2 * np.sin(reach / 2), 2 / size)
     pairs = tree.sparse_distance_matrix(tree, chord, output_type="coo_matrix")
-    cosine = 1 - pairs.data**2 / 2
-    ndf = 1 / ((1 + cosine) / 2 * (alpha2 - 1) + 1) ** 2
-    weight = ndf * np.maximum(cosine, 0) * solid_angles(size)[pairs.col]
-    return _normalised(sparse.csr_matrix((weight, (pairs.row, pairs.col)), pairs.shape))
+    weight = _sent(1 - pairs.data**2 / 2, roughness) * solid_angles(size)[pairs.col]
+    return sparse.csr_matrix((weight, (pairs.row, pairs.col)), pairs.shape)
+
+
+def _whole(size: int, coarse: int, roughness: float) -> Float:
+    """(6 size^2, 6 coarse^2): as `_near`, of all the light, taken in the middle of each texel."""
+    cosine = texel_directions(size) @ texel_directions(coarse).T
+    weights: Float = (_sent(cosine, roughness) * solid_angles(coarse)).astype(np.float32)
+    return weights
+
+
+def _in_parts(size: int, roughness: float, coarse: int, merged: sparse.csr_matrix) -> tuple[Any, Float]:
+    """The middle of a sharp lobe, and all the rest of it by a light of size `coarse`, into which `merged`
+    sorts the texels: GGX falls off so slowly that a lamp lights up all of a polished surface.
+    """
+    near = _near(size, roughness, _MIDDLE)
+    rest = np.maximum(_whole(size, coarse, roughness) - (near @ merged.T).toarray(), 0)
+    total = np.asarray(near.sum(1)).ravel() + rest.sum(1)
+    middle = sparse.csr_matrix(sparse.diags(1 / total) @ near, dtype=np.float32)
+    return middle, (rest / total[:, None]).astype(np.float32)
+
+
+def _sent(cosine: NDArray[np.floating], roughness: float) -> Array:
+    """How much of the light in a direction is sent on, by its cosine to the middle of what is mirrored."""
+    sent: Array = np.interp(np.arccos(np.clip(cosine, -1, 1)), _ANGLES, _shape(roughness))
+    return sent
+
+
+@cache
+def _shape(roughness: float, tilts: int = 12, turns: int = 24) -> Array:
+    """GGX with height-correlated Smith masking (Heitz 2014), times the cosine, by `_ANGLES`: unscaled, the
+    mean over the views of a ball. Karis's lobe, for normal = view = mirrored direction, ends at 90 degrees
+    from there and leaves the sides of what a lamp lights dark.
+    """
+    angle = _ANGLES[:, None, None]
+    tilt = np.arcsin(np.sqrt((np.arange(tilts) + 0.5) / tilts))[:, None]  # between normal and view
+    turn = (np.arange(turns) + 0.5) / turns * np.pi
+    view, alpha2, lean = np.cos(tilt), roughness**4, leaning(roughness)[0]
+    off = np.arctan2(lean * np.sin(tilt), lean * np.cos(tilt) + 1 - lean)  # from the normal to the middle
+    # In the frame of the lobe's middle, with the normal in its x, z plane.
+    up = np.cos(angle) * np.cos(off) + np.sin(angle) * np.cos(turn) * np.sin(off)
+    across = np.cos(angle) * np.cos(tilt + off) + np.sin(angle) * np.cos(turn) * np.sin(tilt + off)
+    above = np.maximum(up, 1e-4)
+    half2 = (above + view) ** 2 / np.maximum(2 + 2 * across, 1e-9)
+    masking = view * np.sqrt(alpha2 + (1 - alpha2) * above**2)
+    masking = masking + above * np.sqrt(alpha2 + (1 - alpha2) * view**2)
+    sent = above / masking / (half2 * (alpha2 - 1) + 1) ** 2
+    shape: Array = np.where(up > 0, sent, 0).mean((1, 2))
+    return shape
+
+
+def leaning(roughness: Real) -> tuple[Real, Real]:
+    """How far from the normal, 0, to the mirrored direction, 1, the middle of what a surface mirrors lies
+    (Lagarde and de Rousiers 2014, section 4.9.3); and the slope of that with roughness.
+    """
+    alpha = roughness * roughness
+    root = np.sqrt(1 - alpha)
+    return (1 - alpha) * (root + alpha), 2 * roughness * (root * root - root / 2 - root - alpha)
 
 
 def _normalised(weights: sparse.csr_matrix) -> sparse.csr_matrix:
@@ -120,7 +178,7 @@ class Prefilter:
     table: Index
     table_starts: NDArray[np.int64]
     _halvings: tuple[sparse.csr_matrix, ...]
-    _lobes: tuple[sparse.csr_matrix, ...]
+    _lobes: tuple[tuple[tuple[int, Any], ...], ...]  # of each level: of which half, and by what filtered
 
     @classmethod
     @cache
@@ -129,22 +187,29 @@ class Prefilter:
         sizes = tuple(size >> halved for halved in _HALVED)
         starts = np.concatenate([[0], np.cumsum([6 * s * s for s in sizes])])
         tables = [bordered(s).ravel() + start for s, start in zip(sizes, starts, strict=False)]
-        lobes = [lobe(s, roughness) for s, roughness in zip(sizes[1:], ROUGHNESS[1:], strict=True)]
+        halvings = halving(size), halving(size // 2)
+        cells = sparse.csr_matrix((halvings[1] @ halvings[0]) > 0, dtype=np.float32)
+        lobes: list[tuple[tuple[int, Any], ...]] = []
+        for s, halved, roughness in zip(sizes[1:], _HALVED[1:], ROUGHNESS[1:], strict=True):
+            if halved:
+                whole = _whole(s, s, roughness)
+                lobes.append(((halved, whole / whole.sum(1, keepdims=True)),))
+            else:
+                lobes.append(tuple(zip((0, 2), _in_parts(s, roughness, sizes[-1], cells), strict=True)))
         return cls(
             sizes,
             starts,
             np.concatenate(tables).astype(np.int32),
             np.concatenate([[0], np.cumsum([len(table) for table in tables])]),
-            (halving(size), halving(size // 2)),
+            halvings,
             tuple(lobes),
         )
 
     def levels(self, light: Float) -> Float:
         """(T,C) texels of all levels of the flat light (6 size^2,C)."""
         halves = self.halves(light)
-        return np.concatenate(
-            [light] + [filtered @ halves[n] for filtered, n in zip(self._lobes, _HALVED[1:], strict=True)]
-        )
+        filtered = [sum(matrix @ halves[n] for n, matrix in parts) for parts in self._lobes]
+        return np.concatenate([light, *filtered])
 
     def halves(self, light: Float) -> list[Float]:
         """The flat light (6 size^2,C), halved, and halved again."""
@@ -155,8 +220,9 @@ class Prefilter:
         """(6 size^2,C) from (T,C): what `levels` does, backwards."""
         parts = [gradient[a:b] for a, b in zip(self.starts[:-1], self.starts[1:], strict=True)]
         halves = [parts[0], *(np.zeros((6 * s * s, parts[0].shape[1]), np.float32) for s in self.sizes[2::2])]
-        for part, filtered, halved in zip(parts[1:], self._lobes, _HALVED[1:], strict=True):
-            halves[halved] = halves[halved] + filtered.T @ part
+        for part, filters in zip(parts[1:], self._lobes, strict=True):
+            for halved, matrix in filters:
+                halves[halved] = halves[halved] + matrix.T @ part
         return self.raised(halves)
 
     def raised(self, halves: list[Float]) -> Float:

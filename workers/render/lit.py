@@ -99,18 +99,12 @@ def _shade(
 ) -> None:
     for block in prange((len(kd) + 4095) // 4096):
         mirror, split = np.empty(3, np.float32), np.empty(6, np.float32)
+        index, weight = np.empty(4, np.int64), np.empty(4, np.float32)
         for i in range(block * 4096, min((block + 1) * 4096, len(kd))):
             n, d = normal[i], towards[i]
             along = n[0] * d[0] + n[1] * d[1] + n[2] * d[2]
             free, roughness, metalness = ks[i, 0], ks[i, 1], ks[i, 2]
-            mirrored(
-                light,
-                roughness,
-                2 * along * n[0] - d[0],
-                2 * along * n[1] - d[1],
-                2 * along * n[2] - d[2],
-                mirror,
-            )
+            mirrored(light, roughness, n, d, along, index, weight, mirror)
             cosine = max(along, np.float32(0.04))
             split_at(light, roughness, cosine, split)
             sharp = 2 ** (-16 * roughness - 1)

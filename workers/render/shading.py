@@ -2,8 +2,8 @@
 
 Radiance = (1 - metalness) kd (1 - 0.04 A - B) E + (F0 A + B) S, with F0 = 0.04 (1 - metalness) + kd
 metalness; E is the mean of the light over the hemisphere weighted by the cosine, S the light prefiltered for
-the roughness in the mirrored direction, A and B the split sum of roughness and cosine to the view (Karis
-2013).
+the roughness in the mirrored direction, leaning to the normal, A and B the split sum of roughness and cosine
+to the view (Karis 2013).
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.geometry.kernels import Real, kernel
-from workers.render.environment import ROUGHNESS, Prefilter, split_sum
+from workers.render.environment import ROUGHNESS, Prefilter, leaning, split_sum
 
 Float = NDArray[np.float32]
 
 DIELECTRIC = 0.04  # reflectance of what is not metal, seen head on
+lean_at = kernel(leaning)
 
 
 class Probe(NamedTuple):
@@ -104,11 +105,27 @@ def split_at(light: Probe, roughness: Real, cosine: Real, out: Float) -> None:
 
 
 @kernel
-def mirrored(light: Probe, roughness: Real, x: Real, y: Real, z: Real, out: Float) -> tuple[int, Real, Real]:
-    """S in direction (x, y, z), into `out` (3,); where that meets the cube."""
-    index, weight = np.empty(4, np.int64), np.empty(4, np.float32)
+def mirrored(
+    light: Probe,
+    roughness: Real,
+    normal: Float,
+    towards: Float,
+    along: Real,
+    index: NDArray[np.int64],
+    weight: Float,
+    out: Float,
+) -> tuple[int, Real, Real]:
+    """S for a view `towards` (3,) the camera, whose cosine to the normal (3,) is `along`, into `out` (3,);
+    where the middle of what is mirrored meets the cube. index (4,), weight (4,): room to work in.
+    """
     level, part, _ = level_of(light, roughness)
-    face, s, t = on_cube(x, y, z)
+    lean, _ = lean_at(roughness)
+    ahead = 2 * along * lean + 1 - lean
+    face, s, t = on_cube(
+        ahead * normal[0] - lean * towards[0],
+        ahead * normal[1] - lean * towards[1],
+        ahead * normal[2] - lean * towards[2],
+    )
     out[:] = 0
     for step in range(2):
         share = part if step else 1 - part

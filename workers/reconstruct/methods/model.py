@@ -15,7 +15,8 @@ from workers.geometry.cameras import Cameras
 from workers.reconstruct.checkpoints import Checkpoints
 
 # report(fraction, info): called after a piece of work; fraction is of the whole, info["step"] its name.
-# info["losses"] may say how well it goes, {name: value}, and info["sketch"] how it looks, a `Sketch`.
+# info["losses"] may say how well it goes, {name: value}, and info["sketch"] how it looks: it draws a `Sketch`
+# when called, which is at once or not at all.
 Report = Callable[[float, dict[str, Any]], None]
 
 

@@ -29,8 +29,8 @@ class Antialias(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, color: Tensor, rast: Tensor, pos: Tensor, tri: Tensor, edges: Edges) -> Tensor:
         values = floats(color)
-        screen = _screen(floats(pos), rast.shape[1], rast.shape[2])
-        ctx.crossings = _crossings(screen, edges, floats(rast), indices(tri))
+        screen = screen_of(floats(pos), rast.shape[1], rast.shape[2])
+        ctx.crossings = outline_crossings(screen, edges, floats(rast), indices(tri))
         ctx.save_for_backward(color, pos)
         out = np.empty_like(values)
         crossings, shares, starts = ctx.crossings
@@ -41,21 +41,21 @@ class Antialias(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor, None, None]:
         color, pos = ctx.saved_tensors
         g, p = floats(grad), floats(pos)
-        screen = _screen(p, g.shape[1], g.shape[2])
+        screen = screen_of(p, g.shape[1], g.shape[2])
         to_color, to_pos = np.empty_like(g), np.zeros_like(p)
         crossings, shares, starts = ctx.crossings
         _backward(floats(color), p, screen, crossings, shares, starts, g, to_color, to_pos)
         return torch.from_numpy(to_color), None, torch.from_numpy(to_pos), None, None
 
 
-def _screen(pos: Float, height: int, width: int) -> Float:
+def screen_of(pos: Float, height: int, width: int) -> Float:
     """(B,V,3): x and y in pixels and z/w; NaN at or behind the camera."""
     screen = np.empty((*pos.shape[:2], 3), np.float32)
     _project(pos.reshape(-1, 4), height, width, screen.reshape(-1, 3))
     return screen
 
 
-def _crossings(screen: Float, edges: Edges, rast: Float, faces: Index) -> tuple[Index, Float, Long]:
+def outline_crossings(screen: Float, edges: Edges, rast: Float, faces: Index) -> tuple[Index, Float, Long]:
     """Where silhouettes pass between two pixels: (N,4) the pixel inside, the one outside (of their view), and
     the edge's vertices; how far the edge lies beyond the middle between the two (N,), -0.5 to 0.5; and where
     each view's start (B+1,). Of several edges between two pixels the outermost counts.

@@ -82,6 +82,7 @@ def _solve(
     for block in prange((len(out) + _BLOCK - 1) // _BLOCK):
         samples = np.empty((len(images), 4, 3), np.float32)  # p, q, pixel, and the weight in the last row
         towards, mirror, split = np.empty(3, np.float32), np.empty(3, np.float32), np.empty(6, np.float32)
+        index, share = np.empty(4, np.int64), np.empty(4, np.float32)
         for i in range(block * _BLOCK, min((block + 1) * _BLOCK, len(out))):
             count = 0
             for v in range(len(images)):
@@ -92,7 +93,9 @@ def _solve(
                 linear_colour(images[v], to_linear, x, y, sample[2])
                 cosine = towards_camera(points.position[i], points.normal[i], centres[v], towards)
                 sample[3, 0] = trust / (cosine * cosine)
-                _explain(i, points, visible, towards, light, ambient, gain[v], mirror, split, sample)
+                _explain(
+                    i, points, visible, towards, light, ambient, gain[v], index, share, mirror, split, sample
+                )
                 count += 1
             for _ in range(_ROUNDS):
                 _reweighted(samples[:count], points.kd[i], out[i])
@@ -107,6 +110,8 @@ def _explain(
     light: Probe,
     ambient: Float,
     gain: Float,
+    index: NDArray[np.int64],
+    weight: Float,
     mirror: Float,
     split: Float,
     sample: Float,
@@ -114,14 +119,7 @@ def _explain(
     """p and q of point i seen from a direction."""
     normal, roughness, metalness = points.bent[i], points.ks[i, 0], points.ks[i, 1]
     along = normal[0] * towards[0] + normal[1] * towards[1] + normal[2] * towards[2]
-    face, s, t = mirrored(
-        light,
-        roughness,
-        2 * along * normal[0] - towards[0],
-        2 * along * normal[1] - towards[1],
-        2 * along * normal[2] - towards[2],
-        mirror,
-    )
+    face, s, t = mirrored(light, roughness, normal, towards, along, index, weight, mirror)
     row = min(int((t + 1) * np.float32(0.5) * SIZE), SIZE - 1)
     column = min(int((s + 1) * np.float32(0.5) * SIZE), SIZE - 1)
     free = np.float32(visible[points.vertex[i], (face * SIZE + row) * SIZE + column])

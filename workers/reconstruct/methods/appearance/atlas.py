@@ -72,11 +72,16 @@ def unwrap(vertices: Float, faces: Index, size: int) -> Atlas:
     atlas.add_mesh(vertices, faces.astype(np.uint32))
     atlas.generate(charts, pack)
     source, atlas_faces, uv = atlas[0]
-    index, place = np.ascontiguousarray(atlas_faces, np.int32), uv.astype(np.float32)
-    flat = np.zeros((1, len(place), 4), np.float32)
-    flat[0, :, :2] = 2 * place - 1
+    index = np.ascontiguousarray(atlas_faces, np.int32)
+    return laid_out(source.astype(np.int32), index, uv.astype(np.float32), size)
+
+
+def laid_out(source: Index, faces: Index, uv: Float, size: int) -> Atlas:
+    """The atlas with these charts."""
+    flat = np.zeros((1, len(uv), 4), np.float32)
+    flat[0, :, :2] = 2 * uv - 1
     flat[0, :, 3] = 1
-    return Atlas(source.astype(np.int32), index, place, size, rasterize(flat, index, (size, size)))
+    return Atlas(source, faces, uv, size, rasterize(flat, faces, (size, size)))
 
 
 def texture_size(vertices: Float, faces: Index, pixels: float, largest: int) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sparse
 from numpy.typing import NDArray
 
 from workers.geometry.errors import NumericError
@@ -25,13 +26,18 @@ from workers.render.environment import Prefilter, solid_angles, split_sum, texel
 from workers.render.shading import probe
 
 Float = NDArray[np.float32]
-Done = Callable[[float, dict[str, float]], None]  # part done, losses
+Report = Callable[[float, dict[str, float], Callable[[], Float]], None]
+"""Takes the part that is done, losses, and what tells the base colours (V,3), linear, found so far."""
 
 LIGHT_SIZE = 4 * SIZE
 _BATCHES = 4
 _PARTS = 2  # of a point's photos: each visit looks at one
 _ALBEDO = 0.35  # of the average point, to begin with
-_START = (0.5, 0.3)  # roughness, metalness
+# Roughness and metalness, to begin with; and of what looks quite different from one view to the next. From
+# the first alone, mirrors stay dull, since the light is blurred until they are sharp and the other way round.
+_START, _GLOSSY = (0.5, 0.3), (0.25, 0.9)
+_CHANGE, _MORE = 0.1, 0.5  # of colour between views, by the mean: from where it counts, and over what range
+_DULL = 0.4  # of the average point's colour, added to that mean: highlights on what is dark are no metal
 _SMOOTHEST = 0.08
 _PRIOR_ROUNDS = 8
 _NORMALS_ROUNDS = 10  # between two looks at which directions a normal faces
@@ -83,7 +89,7 @@ def fit(
     photos: int,
     rounds: int,
     seed: int,
-    done: Done,
+    report: Report,
 ) -> Appearance:
     """Of a mesh with faces (F,3) and unit normals (V,3): visible (V,D), see `visible_directions`; seen: of
     its V vertices in that many photos.
@@ -98,7 +104,7 @@ def fit(
     level = max(float(mean[enough].mean()), 0.02)
     light, prefilter, split = Light(LIGHT_SIZE, level / _ALBEDO), Prefilter.of_size(LIGHT_SIZE), split_sum()
     kd = np.clip(mean / np.float32(level) * np.float32(_ALBEDO), 0.02, 0.95)
-    ks = np.tile(np.array(_START, np.float32), (len(kd), 1))
+    ks = begin(seen, mean, level)
     ambient, gain = np.full(3, level, np.float32), np.ones((photos, 3), np.float32)
     bent = normals.copy()
     rate_kd, rate_ks = ([Adam((len(b), n), r) for b in batches] for n, r in ((3, 0.03), (2, 0.05)))
@@ -155,15 +161,10 @@ def fit(
                 bent -= np.float32(_NEAR_SHAPE) * smoothed(bent - normals, even, _WIDE)
             bent /= np.linalg.norm(bent, axis=1, keepdims=True)
         if n % _PRIOR_ROUNDS == _PRIOR_ROUNDS - 1 and n >= 2 * _PRIOR_ROUNDS:
-            same = of_colour(kd, ks, trust_ks)
-            if n >= _DECIDED_FROM * rounds:
-                same[:, 1] *= np.minimum(_DECIDED_FROM + same[:, 1], 1)
-            ks = np.clip(relaxed(ks, trust_ks, edges, _SMOOTH_KS, same, _SAME_COLOUR), (_SMOOTHEST, 0), 1)
-            tone = np.log(kd)
-            kd = np.exp(relaxed(tone, trust_kd * kd * kd, edges, _SMOOTH_KD, tone, 0))
+            kd, ks = _agreed(kd, ks, trust_kd, trust_ks, edges, n >= _DECIDED_FROM * rounds)
         if turn == 0:
             losses.append((n, float(found.loss[0]) / len(batch)))
-            done((n + 1) / rounds, {"image": losses[-1][1]})
+            report((n + 1) / rounds, {"image": losses[-1][1]}, kd.copy)
     weights = cosine_weights(bent, visible)
     radiance = np.exp(light.logarithm())
     seen_share = weights.sum(1)
@@ -179,6 +180,29 @@ def fit(
         np.clip(seen_share, 0, 1),
         np.array(losses, np.float32),
     )
+
+
+def begin(seen: Observations, mean: Float, level: float) -> Float:
+    """(V,2) roughness and metalness to begin with, by how the colours of a point vary around their `mean`."""
+    variance = seen._replace(colour=seen.colour**2).mean() - mean**2
+    change = np.sqrt(np.maximum(variance, 0).sum(1)) / (np.linalg.norm(mean, axis=1) + _DULL * level)
+    glossy = np.clip((change - _CHANGE) / _MORE, 0, 1)[:, None]
+    ks: Float = ((1 - glossy) * _START + glossy * _GLOSSY).astype(np.float32)
+    return ks
+
+
+def _agreed(
+    kd: Float, ks: Float, trust_kd: Float, trust_ks: Float, edges: sparse.csr_matrix, decided: bool
+) -> tuple[Float, Float]:
+    """Materials (V,3), (V,2) nearer to what the priors expect, the less they are trusted the more; decided:
+    half metals are asked to be none.
+    """
+    same = of_colour(kd, ks, trust_ks)
+    if decided:
+        same[:, 1] *= np.minimum(0.5 + same[:, 1], 1)
+    ks = np.clip(relaxed(ks, trust_ks, edges, _SMOOTH_KS, same, _SAME_COLOUR), (_SMOOTHEST, 0), 1)
+    tone = np.log(kd)
+    return np.exp(relaxed(tone, trust_kd * kd * kd, edges, _SMOOTH_KD, tone, 0)), ks
 
 
 def _slopes(normals: Float, visible: NDArray[np.uint8], coarse: Float, around: Float) -> Float:

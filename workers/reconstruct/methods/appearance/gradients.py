@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from workers.geometry.kernels import Real, kernel, parallel_kernel
 from workers.reconstruct.methods.appearance.observations import Observations
 from workers.reconstruct.methods.appearance.occlusion import SIZE
-from workers.render.shading import DIELECTRIC, Probe, corners, level_of, on_cube, split_at
+from workers.render.shading import DIELECTRIC, Probe, corners, lean_at, level_of, on_cube, split_at
 
 Float = NDArray[np.float32]
 
@@ -121,14 +121,16 @@ def _point(
     normal, kd, irradiance = surface.normals[i], surface.kd[i], surface.irradiance[k]
     roughness, metalness = surface.ks[i, 0], surface.ks[i, 1]
     level, part, slope = level_of(light, roughness)
+    lean, lean_slope = lean_at(roughness)
     half = np.float32(0.5)
     for at in range(seen.start[i] + first, seen.start[i + 1], stride):
         taken, weight, towards = seen.photo[at], stride * seen.weight[at], seen.towards[at]
         along = normal[0] * towards[0] + normal[1] * towards[1] + normal[2] * towards[2]
+        ahead = 2 * along * lean + 1 - lean
         x, y, z = (
-            2 * along * normal[0] - towards[0],
-            2 * along * normal[1] - towards[1],
-            2 * along * normal[2] - towards[2],
+            ahead * normal[0] - lean * towards[0],
+            ahead * normal[1] - lean * towards[1],
+            ahead * normal[2] - lean * towards[2],
         )
         split_at(light, roughness, max(along, np.float32(_LEAST_COSINE)), split)
         face, s, t = on_cube(x, y, z)
@@ -186,21 +188,23 @@ def _point(
             for corner in range(4):
                 out.levels[block, near[corner], c] += pull[c] * (1 - part) * near_share[corner]
                 out.levels[block, far[corner], c] += pull[c] * part * far_share[corner]
+        by_s, by_t = np.float32(0), np.float32(0)
+        for c in range(3):
+            ds, dt = _steepness(light, level, near, near_share, c)
+            by_s += pull[c] * (1 - part) * ds
+            by_t += pull[c] * (1 - part) * dt
+            ds, dt = _steepness(light, level + 1, far, far_share, c)
+            by_s += pull[c] * part * ds
+            by_t += pull[c] * part * dt
+        _unproject(face, s, t, by_s, by_t, max(abs(x), abs(y), abs(z)), turn)
+        across = normal[0] * turn[0] + normal[1] * turn[1] + normal[2] * turn[2]
+        back = towards[0] * turn[0] + towards[1] * turn[1] + towards[2] * turn[2]
+        out.ks[k, 0] += lean_slope * ((2 * along - 1) * across - back)
         if len(surface.slope) > 0:
-            by_s, by_t = np.float32(0), np.float32(0)
-            for c in range(3):
-                ds, dt = _steepness(light, level, near, near_share, c)
-                by_s += pull[c] * (1 - part) * ds
-                by_t += pull[c] * (1 - part) * dt
-                ds, dt = _steepness(light, level + 1, far, far_share, c)
-                by_s += pull[c] * part * ds
-                by_t += pull[c] * part * dt
-            _unproject(face, s, t, by_s, by_t, max(abs(x), abs(y), abs(z)), turn)
             if along < np.float32(_LEAST_COSINE):
                 tilt = np.float32(0)
-            across = normal[0] * turn[0] + normal[1] * turn[1] + normal[2] * turn[2]
             for c in range(3):
-                out.normals[k, c] += 2 * (across * towards[c] + along * turn[c]) + tilt * towards[c]
+                out.normals[k, c] += 2 * lean * across * towards[c] + ahead * turn[c] + tilt * towards[c]
     if len(surface.slope) > 0:
         for c in range(3):
             for axis in range(3):

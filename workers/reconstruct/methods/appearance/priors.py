@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sparse
 from numpy.typing import NDArray
 
+from workers.geometry.kernels import kernel
 from workers.geometry.mesh import edges
 
 Float = NDArray[np.float32]
@@ -53,23 +54,78 @@ def relaxed(
     """(V,C) x that nearly minimises trust (x - values)^2 + smooth x' L x + pull (x - target)^2, by rounds of
     conjugate gradients with Jacobi's preconditioner; L is `between`.
     """
-    stiff, drawn = np.float32(smooth), np.float32(pull)
-    trust = trust + np.float32(1e-6)
-    hold = trust + drawn
-    scale = 1 / (hold + stiff * between.diagonal()[:, None])
-    x = values
-    rest = trust * x + drawn * target - hold * x - stiff * (between @ x)
-    step = scale * rest
-    power = (rest * step).sum(0)
-    for _ in range(rounds):
-        image = hold * step + stiff * (between @ step)
-        length = power / ((step * image).sum(0) + np.float32(1e-30))
-        x, rest = x + length * step, rest - length * image
-        held = scale * rest
-        next_power = (rest * held).sum(0)
-        step = held + next_power / (power + np.float32(1e-30)) * step
-        power = next_power
+    x = np.ascontiguousarray(values, np.float32).copy()
+    found = between.indptr, between.indices, between.data
+    _descend(x, trust, *found, np.float32(smooth), target, np.float32(pull), rounds)
     return x
+
+
+@kernel
+def _descend(
+    x: Float,
+    trust: Float,
+    starts: NDArray[np.int32],
+    columns: NDArray[np.int32],
+    values: Float,
+    smooth: np.float32,
+    target: Float,
+    pull: np.float32,
+    rounds: int,
+) -> None:
+    """The rounds of `relaxed`, from x (V,C) on and into it."""
+    count, channels = x.shape
+    rest, step, scale, image = np.empty_like(x), np.empty_like(x), np.empty_like(x), np.empty_like(x)
+    power, bend, fresh = np.zeros(channels), np.zeros(channels), np.zeros(channels)
+    least = np.float32(1e-6)
+    _product(x, trust, starts, columns, values, smooth, pull, image)
+    for i in range(count):
+        diagonal = np.float32(0)
+        for at in range(starts[i], starts[i + 1]):
+            if columns[at] == i:
+                diagonal = values[at]
+        for c in range(channels):
+            known = trust[i, c] + least
+            scale[i, c] = 1 / (known + pull + smooth * diagonal)
+            rest[i, c] = known * x[i, c] + pull * target[i, c] - image[i, c]
+            step[i, c] = scale[i, c] * rest[i, c]
+            power[c] += rest[i, c] * step[i, c]
+    for _ in range(rounds):
+        _product(step, trust, starts, columns, values, smooth, pull, image)
+        bend[:], fresh[:] = 0, 0
+        for i in range(count):
+            for c in range(channels):
+                bend[c] += step[i, c] * image[i, c]
+        for i in range(count):
+            for c in range(channels):
+                length = np.float32(power[c] / (bend[c] + 1e-30))
+                x[i, c] += length * step[i, c]
+                rest[i, c] -= length * image[i, c]
+                fresh[c] += rest[i, c] * rest[i, c] * scale[i, c]
+        for i in range(count):
+            for c in range(channels):
+                step[i, c] = scale[i, c] * rest[i, c] + np.float32(fresh[c] / (power[c] + 1e-30)) * step[i, c]
+        power[:] = fresh
+
+
+@kernel
+def _product(
+    x: Float,
+    trust: Float,
+    starts: NDArray[np.int32],
+    columns: NDArray[np.int32],
+    values: Float,
+    smooth: np.float32,
+    pull: np.float32,
+    out: Float,
+) -> None:
+    """(trust + pull + smooth L) x into `out`."""
+    for i in range(len(x)):
+        for c in range(x.shape[1]):
+            out[i, c] = (trust[i, c] + np.float32(1e-6) + pull) * x[i, c]
+        for at in range(starts[i], starts[i + 1]):
+            part = smooth * values[at]
+            for c in range(x.shape[1]):
+                out[i, c] += part * x[columns[at], c]
 
 
 def smoothed(field: Float, between: sparse.csr_matrix, smooth: float) -> Float:

@@ -63,14 +63,22 @@ class Light:
         """
         diffuse, glossy = maps
         cosine = (normals * view).sum(1, keepdim=True)
-        mirrored = 2 * cosine * normals - view
         at = torch.cat([cosine.clamp(_GRAZING, 1), roughness], dim=1)
         share = self._raster.texture(self._split, at)
         head_on = DIELECTRIC * (1 - metalness) + kd * metalness
-        shine = self._raster.texture(glossy, mirrored, _level(roughness[:, 0]), "cube")
+        mirrored = 2 * cosine * normals - view
+        middle = torch.lerp(normals, mirrored, _leaning(roughness))
+        shine = self._raster.texture(glossy, middle, _level(roughness[:, 0]), "cube")
         even = self._raster.texture(diffuse, normals, boundary="cube")
         rest = (1 - metalness) * (1 - DIELECTRIC * share[:, :1] - share[:, 1:])
         return rest * kd * even + (head_on * share[:, :1] + share[:, 1:]) * shine
+
+
+def _leaning(roughness: Tensor) -> Tensor:
+    """As `environment.leaning`."""
+    alpha = roughness.square()
+    root = (1 - alpha).clamp_min(1e-6).sqrt()
+    return (1 - alpha) * (root + alpha)
 
 
 class _Operator:

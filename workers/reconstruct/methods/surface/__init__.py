@@ -4,40 +4,52 @@ masks; no training.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.geometry.mesh import vertex_normals
-from workers.reconstruct.methods.appearance.atlas import texture_size, unwrap
+from workers.reconstruct.checkpoints import Checkpoints
+from workers.reconstruct.methods.appearance.atlas import Atlas, laid_out, texture_size, unwrap
 from workers.reconstruct.methods.appearance.bake import prepare
 from workers.reconstruct.methods.appearance.fit import Appearance, fit
 from workers.reconstruct.methods.appearance.observations import gather
 from workers.reconstruct.methods.appearance.occlusion import visible_directions
-from workers.reconstruct.methods.appearance.sketch import sketch
+from workers.reconstruct.methods.appearance.sketch import draft, sketch
 from workers.reconstruct.methods.appearance.texture import photographed, physical
-from workers.reconstruct.methods.model import Report, Scene, Settings, TexturedMesh
-from workers.reconstruct.methods.surface.mending import mended
-from workers.reconstruct.methods.surface.profiles import profile
-from workers.reconstruct.methods.surface.registration import Registration, registered
+from workers.reconstruct.methods.model import Report, Scene, Settings, Sketch, TexturedMesh
+from workers.reconstruct.methods.surface.profiles import Profile, profile
 from workers.reconstruct.methods.surface.shape import surface
-from workers.reconstruct.methods.surface.silhouettes import to_unit_frame, usable
+from workers.reconstruct.methods.surface.silhouettes import usable
+from workers.reconstruct.methods.surface.views import Views, views_of
 
 Float = NDArray[np.float32]
 Index = NDArray[np.int32]
 
-# Where in the whole each step begins and ends, by its share of the time.
-_SPANS = {
-    "box": (0.0, 0.05),
-    "hull": (0.05, 0.1),
-    "sweep": (0.1, 0.2),
-    "refine": (0.2, 0.4),
-    "mesh": (0.4, 0.5),
-    "unwrap": (0.5, 0.58),
-    "materials": (0.58, 0.88),
-    "bake": (0.88, 1.0),
+# How long each step takes beside the others.
+_SHARES = {
+    "box": 4.5,
+    "hull": 2.0,
+    "rough": 3.5,
+    "sweep": 6.0,
+    "refine": 12.0,
+    "mesh": 0.5,
+    "unwrap": 6.0,
+    "materials": 13.0,
+    "bake": 6.0,
+}
+# By what is saved: the steps it spares whoever goes on from there.
+_SPARED = {
+    "rough": {"rough"},
+    "field": {"rough", "sweep"},
+    "surface": {"hull", "rough", "sweep", "refine"},
+    "atlas": {"unwrap"},
+    "appearance": {"materials"},
 }
 
 
@@ -47,53 +59,47 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
     Deterministic for a seed, which decides in which order points are looked at.
     NumericError: "mask_empty", "masks_inconsistent".
     """
+    work, checkpoints = profile(settings.profile), settings.checkpoints
+    spans = _spans(work, checkpoints)
 
-    def done(step: str, part: float, **more: Any) -> None:
-        begin, end = _SPANS[step]
+    def done(step: str, part: float, draw: Callable[[], Sketch] | None = None, **more: Any) -> None:
+        begin, end = spans[step]
+        if draw is not None:
+            more["sketch"] = lambda: _back(draw())
         report(begin + (end - begin) * part, {"step": step, **more})
 
-    def show(step: str, vertices: Float, faces: Index) -> None:
-        drawn = sketch(unit, vertices, faces)
-        done(step, 1, sketch=replace(drawn, vertices=_moved(drawn.vertices, back)))
+    def _back(drawn: Sketch) -> Sketch:
+        return replace(drawn, vertices=_moved(drawn.vertices, views.back))
 
-    work = profile(settings.profile)
-    given, half, similarity = to_unit_frame(usable(scene))
-    back = np.linalg.inv(similarity)
-    fitted = registered(mended(given, half), half)
-    half = fitted.half
-    # A mask that was grown may reach where a photo is cut out, and black: no colour is taken from there.
-    unit = replace(fitted.scene, masks=fitted.scene.masks & given.masks)
+    views = views_of(usable(scene), work)
     done("box", 1)
-    saved = settings.checkpoints.load("surface")
-    if saved is None:
-        vertices, faces = surface(fitted.scene, half, work, done, lambda *mesh: show("sweep", *mesh))
-        settings.checkpoints.save("surface", {"vertices": vertices, "faces": faces})
-    else:
-        vertices, faces = saved["vertices"], saved["faces"]
-    show("mesh", vertices, faces)
+    vertices, faces = _shape(views, work, checkpoints, done)
     normals = vertex_normals(vertices, faces)
-    distance = np.linalg.norm(unit.cameras.centres, axis=1)
-    pixels = float(np.median(unit.cameras.intrinsics[:, :2].mean(1) / distance))
-    atlas = unwrap(vertices, faces, texture_size(vertices, faces, pixels, work.texture))
+    done("mesh", 1, lambda: sketch(views.colour, vertices, faces))
+    atlas = _unwrapped(vertices, faces, _texels(views.colour, vertices, faces, work.texture), checkpoints)
     done("unwrap", 1)
-    photos = prepare(unit, vertices, faces)
+    prepared = prepare(views.colour, vertices, faces)
     light, losses = None, []
     if work.rounds:
-        seen = gather(vertices, normals, photos)
-        visible = visible_directions(vertices, faces, normals, 1.02 * float(np.linalg.norm(half)))
-        saved = settings.checkpoints.load("appearance")
+        seen = gather(vertices, normals, prepared)
+        known = seen.enough()
+        visible = visible_directions(vertices, faces, normals, 1.02 * float(np.linalg.norm(views.half)))
+        simple = cache(lambda: draft(vertices, faces, known))
+        saved = checkpoints.load("appearance")
         if saved is None:
             found = fit(
                 faces,
                 normals,
                 visible,
                 seen,
-                len(unit.images),
+                len(prepared.images),
                 work.rounds,
                 settings.seed,
-                lambda part, losses: done("materials", part, losses=losses),
+                lambda part, losses, colours: done(
+                    "materials", part, lambda: simple().painted(colours()), losses=losses
+                ),
             )
-            settings.checkpoints.save("appearance", found.arrays())
+            checkpoints.save("appearance", found.arrays())
         else:
             found = Appearance(**saved)
         light, losses = found.light, found.history()
@@ -103,15 +109,15 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
             normals,
             visible,
             found,
-            seen.enough(),
+            known,
             atlas,
-            photos,
-            lambda part: done("bake", part),
+            prepared,
+            lambda part: done("bake", part, lambda: simple().painted(found.kd)),
         )
     else:
-        textures = photographed(vertices, faces, normals, atlas, photos, lambda part: done("bake", part))
+        textures = photographed(vertices, faces, normals, atlas, prepared, lambda part: done("bake", part))
     return TexturedMesh(
-        vertices=_moved(vertices, back)[atlas.source],
+        vertices=_moved(vertices, views.back)[atlas.source],
         faces=atlas.faces,
         normals=normals[atlas.source],
         uv=atlas.uv,
@@ -120,14 +126,59 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
         normal_map=textures.normal_map,
         light=light,
         losses=losses,
-        warnings=_warnings(fitted),
+        warnings=_warnings(views.stayed),
     )
 
 
-def _warnings(fitted: Registration) -> list[str]:
-    if not fitted.stayed:
+def _spans(work: Profile, checkpoints: Checkpoints) -> dict[str, tuple[float, float]]:
+    """Where in the whole each step begins and ends. What is spared takes no time, so that the time left can
+    be told by the time it took so far.
+    """
+    spared = set() if work.rounds else {"materials"}
+    spared.update(*(steps for saved, steps in _SPARED.items() if checkpoints.has(saved)))
+    ends = np.cumsum([0 if step in spared else share for step, share in _SHARES.items()])
+    return dict(zip(_SHARES, pairwise([0.0, *(ends / ends[-1]).tolist()]), strict=True))
+
+
+def _shape(
+    views: Views, work: Profile, checkpoints: Checkpoints, done: Callable[..., None]
+) -> tuple[Float, Index]:
+    """The surface's vertices (V,3) and faces (F,3), in the unit frame."""
+    saved = checkpoints.load("surface")
+    if saved is not None:
+        return saved["vertices"], saved["faces"]
+    vertices, faces = surface(
+        views.shape,
+        views.half,
+        work,
+        done,
+        lambda step, mesh: done(step, 1, lambda: sketch(views.colour, *mesh())),
+        checkpoints,
+    )
+    checkpoints.save("surface", {"vertices": vertices, "faces": faces})
+    return vertices, faces
+
+
+def _texels(scene: Scene, vertices: Float, faces: Index, largest: int) -> int:
+    """Of the texture's sides: as fine as the photos show the surface."""
+    distance = np.linalg.norm(scene.cameras.centres, axis=1)
+    pixels = float(np.median(scene.cameras.intrinsics[:, :2].mean(1) / distance))
+    return texture_size(vertices, faces, pixels, largest)
+
+
+def _unwrapped(vertices: Float, faces: Index, size: int, checkpoints: Checkpoints) -> Atlas:
+    saved = checkpoints.load("atlas")
+    if saved is not None:
+        return laid_out(**saved, size=size)
+    atlas = unwrap(vertices, faces, size)
+    checkpoints.save("atlas", {"source": atlas.source, "faces": atlas.faces, "uv": atlas.uv})
+    return atlas
+
+
+def _warnings(stayed: tuple[str, ...]) -> list[str]:
+    if not stayed:
         return []
-    return [f"The camera positions of these photos do not fit the others: {', '.join(fitted.stayed)}."]
+    return [f"The camera positions of these photos do not fit the others: {', '.join(stayed)}."]
 
 
 def _moved(vertices: Float, similarity: NDArray[np.floating]) -> Float:

@@ -1,15 +1,13 @@
-"""Votes on depth maps from other views: the same surface seen again, and rims the hull has to keep."""
+"""Votes on depth maps from other views: the same surface seen again."""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
 from workers.geometry.cameras import Cameras
 from workers.geometry.kernels import Real, parallel_kernel
-from workers.render.depth import depth_maps
 
 Float = NDArray[np.float32]
 Index = NDArray[np.int32]
@@ -63,23 +61,3 @@ def _agreement(
                     yes += np.float32(0.2) + confidence[other, row, column]
             if asked > 0:
                 share[view, y, x] = yes / asked
-
-
-def rim_chords(vertices: Float, faces: Index, masks: NDArray[np.bool_], cameras: Cameras, rim: int) -> Float:
-    """(N,h,w) length of each rim pixel's ray within the surface, front to back; 0 elsewhere.
-
-    vertices, faces: the hull's surface. A rim pixel is within `rim` pixels of its mask's border, on either
-    side; beside the surface the shortest chord next to it holds. The object touches every rim ray somewhere
-    on its chord: where that is short, the hull is the surface.
-    """
-    front = depth_maps(vertices, faces, cameras)
-    back = depth_maps(vertices, faces, cameras, farthest=True)
-    chords = np.zeros_like(front)
-    kernel = np.ones((2 * rim + 1, 2 * rim + 1), np.uint8)
-    for i, mask in enumerate(masks):
-        chord = np.where(front[i] > 0, back[i] - front[i], np.float32(1e3))
-        shortest = np.where(front[i] > 0, chord, cv2.erode(chord, kernel))
-        inner = mask.astype(np.uint8)
-        band = (cv2.dilate(inner, kernel) > 0) & (cv2.erode(inner, kernel) == 0)
-        chords[i] = np.where(band & (shortest < 1e3), np.maximum(shortest, 1e-4), 0)
-    return chords

@@ -10,60 +10,58 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from workers.geometry.cameras import Cameras
-from workers.geometry.grid import Grid
 from workers.geometry.kernels import Real, parallel_kernel
+from workers.reconstruct.methods.surface.hollows import Hull
 
 Float = NDArray[np.float32]
 
 _PRIOR = 1.0  # the hull's vote: as much as one view that is sure, so that one view alone never digs
 _PRIOR_DEPTH = 0.5  # and what it says: inside, this much of the truncation deep
-_RIM_VOTE = 4.0  # weight of a rim that touches a sample
+_DOUBT = 0.95  # how much of the hull's vote a hollow takes away
 _CALM = 4.0  # voxels, standard deviation of the smoothing where nothing supports the field
 _BAND = 3.0  # voxels around the surface that are smoothed
 _ENOUGH = 1.0  # confidence from stereo that halves the smoothing
 _RIM_SUPPORT = 0.1  # of a rim's vote: one ragged mask protects little, a tip that many views show is kept
-_RIM_CHORD = 0.12  # chord, of the object's longest side, over which a rim ray may touch anywhere
 
 
 def fuse(
-    hull: Float,
-    grid: Grid,
+    hull: Hull,
     depth: Float,
     confidence: Float,
-    chords: Float,
     cameras: Cameras,
     truncation: float,
+    dig: float,
     blur: float = 0.8,
 ) -> Float:
     """Signed distance (grid.shape), negative inside: the larger of the hull's and the blurred mean of the
     depths', smoothed where neither depths nor rims support it.
 
-    hull: (grid.shape). depth: (N,h,w) along the axis; confidence: (N,h,w), the weight of its vote.
-    chords: (N,h,w) of `rim_chords`: at the hull's surface, rims that touch it vote for keeping it.
-    truncation: in the frame's units; a sample deeper than that behind a depth is not spoken of by it.
-    blur: standard deviation in voxels of the weighted smoothing.
+    depth: (N,h,w) along the axis; confidence: (N,h,w), the weight of its vote. truncation: in the frame's
+    units; a sample deeper than that behind a depth is not spoken of by it. dig: how many votes one counts
+    that sees through what is stretched over a hollow, since few photos look into one and most of those are
+    not sure. blur: standard deviation in voxels of the weighted smoothing.
     """
+    grid = hull.grid
     mean = np.zeros(grid.shape, np.float32)
     weight = np.zeros(grid.shape, np.float32)
-    prior = np.full(grid.shape, _PRIOR, np.float32)
     _fuse(
-        hull,
+        hull.distance,
         np.array(grid.origin, np.float32),
         np.float32(grid.spacing),
         depth,
         confidence,
-        chords,
+        1 + np.float32(dig - 1) * hull.hollow,
         cameras.projection().astype(np.float32),
         np.float32(truncation),
         mean,
         weight,
-        prior,
     )
+    prior = np.float32(_PRIOR) * (1 - np.float32(_DOUBT) * hull.hollow) + hull.support
     trust = weight + prior
     value = weight * mean - prior * np.float32(_PRIOR_DEPTH * truncation)
     smooth = gaussian_filter(value, blur) / gaussian_filter(trust, blur)
-    support = gaussian_filter(weight + np.float32(_RIM_SUPPORT) * (prior - _PRIOR), blur)
-    return _calmed(np.maximum(hull, smooth.astype(np.float32)), support, grid.spacing)
+    support = gaussian_filter(weight + np.float32(_RIM_SUPPORT) * hull.support, blur)
+    return _calmed(np.maximum(hull.distance, smooth.astype(np.float32)), support, grid.spacing)
 
 
 def _calmed(field: Float, support: Float, spacing: float) -> Float:
@@ -89,12 +87,11 @@ def _fuse(
     spacing: Real,
     depth: Float,
     confidence: Float,
-    chords: Float,
+    dig: Float,
     projection: Float,
     truncation: Real,
     mean: Float,
     weight: Float,
-    prior: Float,
 ) -> None:
     height, width = depth.shape[1], depth.shape[2]
     for i in prange(mean.shape[0]):
@@ -105,7 +102,6 @@ def _fuse(
                 x, y, z = origin[0] + i * spacing, origin[1] + j * spacing, origin[2] + k * spacing
                 total = np.float32(0)
                 votes = np.float32(0)
-                at_surface = hull[i, j, k] > -2 * spacing
                 for view in range(len(depth)):
                     p = projection[view]
                     w = p[2, 0] * x + p[2, 1] * y + p[2, 2] * z + p[2, 3]
@@ -115,16 +111,14 @@ def _fuse(
                     row = int((p[1, 0] * x + p[1, 1] * y + p[1, 2] * z + p[1, 3]) / w)
                     if column < 0 or row < 0 or column >= width or row >= height:
                         continue
-                    chord = chords[view, row, column]
-                    if at_surface and chord > 0:
-                        ratio = chord / np.float32(_RIM_CHORD)
-                        prior[i, j, k] += np.float32(_RIM_VOTE) * np.exp(-ratio * ratio)
                     vote = confidence[view, row, column]
                     if vote <= 0:
                         continue
                     distance = (depth[view, row, column] - w) / truncation
                     if distance < -1:
                         continue
+                    if distance >= 1:
+                        vote *= dig[i, j, k]
                     total += vote * min(distance, np.float32(1))
                     votes += vote
                 if votes > 0:

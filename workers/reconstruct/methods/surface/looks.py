@@ -18,15 +18,16 @@ from workers.render.depth import depth_maps
 
 Float = NDArray[np.float32]
 
-_NEIGHBOURS = 6
+_DARK = 4.0  # sRGB value that the logarithm of brightness starts at: sensor noise below
 
 
 @dataclass(frozen=True)
 class Look:
     """N views cut to the object, and what they see of a surface.
 
-    cut: the views. grey: (N,h,w) in [0,1]. guide: (N,h,w) depth of the surface, 0 where nothing. neighbours:
-    (N,J) views to compare each with. noise, drift, steady: see `noise_level` and `brightness_drift`.
+    cut: the views. grey: (N,h,w) in [0,1], the logarithm of brightness. guide: (N,h,w) depth of the surface,
+    0 where nothing. neighbours: (N,J) views to compare each with. noise, drift, steady: see `noise_level` and
+    `brightness_drift`.
     """
 
     cut: Scene
@@ -38,13 +39,16 @@ class Look:
     steady: float
 
 
-def look(scene: Scene, half: NDArray[np.float64], size: int, field: Float, grid: Grid) -> Look:
-    """Views of size x size pixels at the surface field = 0."""
+def look(
+    scene: Scene, half: NDArray[np.float64], size: int, field: Float, grid: Grid, neighbours: int
+) -> Look:
+    """Views of size x size pixels at the surface field = 0, each to be compared with so many neighbours."""
     cut = cut_to_object(scene, half, size)
     guide = depth_maps(*zero_surface(field, grid), cut.cameras)
     # Grey of three rounded channels is finer than rounded grey, which counts where it is dark.
-    scaled = (image.astype(np.float32) / np.float32(255) for image in cut.images)
-    grey = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in scaled])
-    neighbours = choose_neighbours(view_angles(cut.cameras), min(_NEIGHBOURS, len(grey) - 1))
-    drift, steady = brightness_drift(grey, guide, cut.cameras, neighbours)
-    return Look(cut, grey, guide, neighbours, noise_level(grey, cut.masks), drift, steady)
+    bright = np.stack([cv2.cvtColor(i.astype(np.float32), cv2.COLOR_RGB2GRAY) for i in cut.images])
+    # In the dark of a hollow a few steps are all there is.
+    grey: Float = (np.log1p(bright / _DARK) / np.log1p(255 / _DARK)).astype(np.float32)
+    chosen = choose_neighbours(view_angles(cut.cameras), min(neighbours, len(grey) - 1))
+    drift, steady = brightness_drift(grey, guide, cut.cameras, chosen)
+    return Look(cut, grey, guide, chosen, noise_level(grey, cut.masks), drift, steady)

@@ -9,23 +9,59 @@ from dataclasses import dataclass
 class Profile:
     """How much work is done.
 
-    voxels: samples on the longest side of the grid. coarse, fine: pixels of the views' sides in the first,
-    wide sweep and in the narrow one. triangles: of the finished mesh. texture: pixels of its sides, at
-    most. rounds: of fitting materials and light; 0 takes the photos' colours as they are.
+    pixels: of the photos' longer sides that the shape is found from, at most. agree: whether cameras and
+    masks are first made to agree with each other. voxels: samples on the longest side of the grid. coarse,
+    fine: pixels of the views' sides in the first, wide sweep and in the narrow one. triangles: of the
+    finished mesh. texture: pixels of its sides, at most. photos: that colours are taken from, at most.
+    rounds: of fitting materials and light; 0 takes the photos' colours as they are.
     """
 
+    pixels: int
+    agree: bool
     voxels: int
     coarse: int
     fine: int
     triangles: int
     texture: int
+    photos: int
     rounds: int
 
 
+_ALL = 1 << 20
 PROFILES = {
-    "preview": Profile(voxels=96, coarse=128, fine=192, triangles=15_000, texture=1024, rounds=0),
-    "standard": Profile(voxels=160, coarse=192, fine=384, triangles=40_000, texture=2048, rounds=200),
-    "high": Profile(voxels=256, coarse=256, fine=512, triangles=100_000, texture=4096, rounds=400),
+    "preview": Profile(
+        pixels=256,
+        agree=False,
+        voxels=96,
+        coarse=112,
+        fine=160,
+        triangles=10_000,
+        texture=1024,
+        photos=24,
+        rounds=0,
+    ),
+    "standard": Profile(
+        pixels=_ALL,
+        agree=True,
+        voxels=160,
+        coarse=160,
+        fine=256,
+        triangles=30_000,
+        texture=2048,
+        photos=_ALL,
+        rounds=200,
+    ),
+    "high": Profile(
+        pixels=_ALL,
+        agree=True,
+        voxels=256,
+        coarse=256,
+        fine=512,
+        triangles=100_000,
+        texture=4096,
+        photos=_ALL,
+        rounds=400,
+    ),
 }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+import cv2
 import fast_simplification
 import numpy as np
 from numpy.typing import NDArray
@@ -13,57 +15,129 @@ from workers.geometry.errors import NumericError
 from workers.geometry.grid import Grid, solid, zero_surface
 from workers.geometry.manifold import largest_part, manifold
 from workers.geometry.mesh import smoothed
+from workers.reconstruct.checkpoints import Checkpoints
 from workers.reconstruct.methods.model import Scene
-from workers.reconstruct.methods.surface.consistency import agreement, rim_chords
+from workers.reconstruct.methods.surface.consistency import agreement
 from workers.reconstruct.methods.surface.fusion import fuse
+from workers.reconstruct.methods.surface.hollows import Hull, hull_with_rims, seen
 from workers.reconstruct.methods.surface.hull import hull_distance
 from workers.reconstruct.methods.surface.looks import Look, look
-from workers.reconstruct.methods.surface.masks import beyond, signed_distances
+from workers.reconstruct.methods.surface.masks import signed_distances
 from workers.reconstruct.methods.surface.profiles import Profile
+from workers.reconstruct.methods.surface.refinement import refined
 from workers.reconstruct.methods.surface.silhouettes import cut_to_object
 from workers.reconstruct.methods.surface.sweep import choose_neighbours, sweep
 
 Float = NDArray[np.float32]
 Index = NDArray[np.int32]
 Done = Callable[[str, float], None]  # called with a step's name and the part of that step now done
-Show = Callable[[Float, Index], None]  # called with a surface (V,3), (F,3) on its way
+# Called with the name of a step that is done, and what makes the surface (V,3), (F,3) it has led to.
+Show = Callable[[str, Callable[[], tuple[Float, Index]]], None]
 
+_UNSAVED = Checkpoints()
 _WITNESSES = 12
 _DEEPEST = 0.5  # how far behind the hull a hollow is looked for, of the object's longest side
 _DEEP = 0.35  # and how far behind what that look has left
+_MATT_SIZE, _HOLLOW_SIZE = 0.75, 1.25  # of the first look's pictures, beside those of the second
+_HOLLOW = 0.3  # from how likely on
+_AROUND = 9  # pixels around a hollow that are looked at with it
+_FINEST = 1024  # pixels of the sides of the views that the mesh is refined by
 _CHUNK = 16  # views swept between two reports
 
 
+@dataclass(frozen=True)
+class _Sweep:
+    """How a sweep is done. neighbours: views that each is compared with; keep: of which the best count.
+    radius: see `sweep`. truncation, dig: see `fuse`.
+    """
+
+    neighbours: int
+    keep: int
+    radius: int
+    truncation: float
+    dig: float
+
+
+# Wide sweeps match small windows, which seldom straddle what lies at different depths; the narrow one wants
+# to be exact.
+_WIDE = _Sweep(neighbours=8, keep=2, radius=1, truncation=0.05, dig=32.0)
+_NARROW = _Sweep(neighbours=6, keep=3, radius=3, truncation=0.03, dig=4.0)
+_MATT_KEEP = 3  # of the best that count in wide sweeps where brightness is steady, and much looks alike
+
+
 def surface(
-    scene: Scene, half: NDArray[np.float64], profile: Profile, done: Done, show: Show
+    scene: Scene,
+    half: NDArray[np.float64],
+    profile: Profile,
+    done: Done,
+    show: Show,
+    checkpoints: Checkpoints = _UNSAVED,
 ) -> tuple[Float, Index]:
     """Vertices (V,3) and faces (F,3) of the closed surface, in the unit frame the scene is in.
 
     half: (3,) half sides of the object's box around 0.
     NumericError: "masks_inconsistent" where the masks leave nothing at the grid's resolution.
     """
+    hull = _hull(scene, half, profile)
+    show("hull", lambda: zero_surface(hull.distance, hull.grid))
+    rough = _kept(checkpoints, "rough", lambda: _dug(scene, half, profile, hull, done))
+    show("rough", lambda: zero_surface(rough, hull.grid))
+
+    def widely() -> Float:
+        coarse = look(scene, half, profile.coarse, rough, hull.grid, _WIDE.neighbours)
+        return _swept(coarse, hull, _behind(coarse, _DEEP), _WIDE, lambda part: done("sweep", part))
+
+    field = _kept(checkpoints, "field", widely)
+    show("sweep", lambda: zero_surface(field, hull.grid))
+    fine = look(scene, half, profile.fine, field, hull.grid, _NARROW.neighbours)
+    offsets = (np.arange(-7, 8) * (2 / profile.fine)).astype(np.float32)
+    field = _swept(fine, hull, offsets, _NARROW, lambda part: done("refine", part))
+    vertices, faces = zero_surface(field, hull.grid)
+    vertices = smoothed(vertices, faces, rounds=2)
+    show("refine", lambda: (vertices, faces))
+    vertices, faces = simplified(vertices, faces, profile.triangles)
+    done("refine", 1)
+    return refined(scene, half, vertices, faces, min(_FINEST, max(scene.masks.shape[1:])))
+
+
+def _hull(scene: Scene, half: NDArray[np.float64], profile: Profile) -> Hull:
     full = cut_to_object(scene, half, max(scene.masks.shape[1:]))
     grid = Grid.around(-half, half, profile.voxels)
-    hull = hull_distance(signed_distances(full.masks, full.frames), full.cameras, grid)
-    if not (hull < 0).any():
+    distance = hull_distance(signed_distances(full.masks, full.frames), full.cameras, grid)
+    if not (distance < 0).any():
         raise NumericError("masks_inconsistent", "no part of space is on every mask")
-    field = solid(hull)
-    done("hull", 1)
-    rough = look(scene, half, 2 * profile.coarse // 3, field, grid)
-    if rough.steady > 0:  # what reflects is not matched well enough to be dug for twice
-        field = _swept(rough, hull, grid, _behind(rough, _DEEPEST), 0.05, lambda _: None)
-    coarse = look(scene, half, profile.coarse, field, grid)
-    field = _swept(coarse, hull, grid, _behind(coarse, _DEEP), 0.05, lambda part: done("sweep", part))
-    show(*zero_surface(field, grid))
-    step = 2 / profile.fine
-    offsets = (np.arange(-7, 8) * step).astype(np.float32)
-    fine = look(scene, half, profile.fine, field, grid)
-    field = _swept(fine, hull, grid, offsets, 0.03, lambda part: done("refine", part))
-    vertices, faces = zero_surface(field, grid)
-    vertices = smoothed(vertices, faces, rounds=2)
-    vertices, faces = simplified(vertices, faces, profile.triangles)
-    done("mesh", 1)
-    return vertices, faces
+    return hull_with_rims(distance, grid, cut_to_object(scene, half, profile.coarse))
+
+
+def _dug(scene: Scene, half: NDArray[np.float64], profile: Profile, hull: Hull, done: Done) -> Float:
+    """The field after a first look behind the hull, where that may be trusted: at matt surface, matched by
+    its brightness, and over hollows, where anything is nearer to the truth than the hull.
+    """
+    field = solid(hull.distance)
+
+    def looked(share: float) -> Look:
+        return look(scene, half, round(share * profile.coarse), field, hull.grid, _WIDE.neighbours)
+
+    rough = looked(_MATT_SIZE)
+    if rough.steady == 0:
+        rough = looked(_HOLLOW_SIZE)
+        hollow = seen(hull.hollow, hull.grid, rough.guide, rough.cut.cameras) > _HOLLOW
+        around = np.stack([cv2.dilate(m.astype(np.uint8), np.ones((2 * _AROUND + 1,) * 2)) for m in hollow])
+        if not around.any():
+            return field
+        rough = replace(rough, guide=rough.guide * around)
+    offsets = _behind(rough, _DEEPEST)
+    return _swept(rough, hull, offsets, _WIDE, lambda part: done("rough", part), first=True)
+
+
+def _kept(checkpoints: Checkpoints, step: str, make: Callable[[], Float]) -> Float:
+    """The field that was saved for the step, or else is made and saved."""
+    saved = checkpoints.load(step)
+    if saved is not None:
+        return saved["field"]
+    field = make()
+    checkpoints.save(step, {"field": field})
+    return field
 
 
 def simplified(vertices: Float, faces: Index, triangles: int) -> tuple[Float, Index]:
@@ -77,37 +151,41 @@ def simplified(vertices: Float, faces: Index, triangles: int) -> tuple[Float, In
     return largest_part(*manifold(np.asarray(vertices, np.float32), np.asarray(faces, np.int32)))
 
 
-def _behind(seen: Look, deepest: float) -> Float:
+def _behind(at: Look, deepest: float) -> Float:
     """Offsets (D,) from just before the surface down to `deepest` behind it."""
     # A step of depth moves a match by two thirds of a pixel where neighbours are a quarter of a radian apart.
-    step = 2.5 / seen.grey.shape[1]
+    step = 2.5 / at.grey.shape[1]
     return np.arange(-3 * step, deepest, step).astype(np.float32)
 
 
 def _swept(
-    seen: Look, hull: Float, grid: Grid, offsets: Float, truncation: float, done: Callable[[float], None]
+    at: Look, hull: Hull, offsets: Float, how: _Sweep, done: Callable[[float], None], first: bool = False
 ) -> Float:
-    """The field after one sweep around the surface that is looked at, within `hull`."""
-    cut = seen.cut
+    """The field after one sweep around the surface that is looked at, within the hull. In the first, surface
+    that is neither steady in its brightness nor over a hollow does not count.
+    """
+    cut = at.cut
     count = len(cut.images)
-    depth, confidence = np.zeros_like(seen.guide), np.zeros_like(seen.guide)
+    depth, confidence = np.zeros_like(at.guide), np.zeros_like(at.guide)
+    steady = np.maximum(seen(hull.hollow, hull.grid, at.guide, cut.cameras), np.float32(at.steady))
     for start in range(0, count, _CHUNK):
         views = np.arange(start, min(start + _CHUNK, count))
         depth[views], confidence[views] = sweep(
-            seen.grey,
+            at.grey,
             cut.masks,
             cut.cameras,
-            seen.guide,
-            seen.neighbours,
+            at.guide,
+            at.neighbours,
             offsets,
-            max(1, seen.neighbours.shape[1] // 2),
+            min(max(how.keep, _MATT_KEEP if at.steady > 0 else 0), at.neighbours.shape[1]),
             views,
-            (seen.noise, seen.drift, seen.steady),
+            (at.noise, at.drift, steady),
+            how.radius,
         )
         done((start + len(views)) / count)
+    if first:
+        confidence *= steady
     witnesses = choose_neighbours(view_angles(cut.cameras), min(_WITNESSES, count - 1))
     share = agreement(depth, confidence, cut.cameras, witnesses, 2 * float(offsets[1] - offsets[0]))
     confidence *= np.clip((share - 0.2) / 0.4, 0, 1)
-    outlines = np.stack([beyond(m, f) > 0 for m, f in zip(cut.masks, cut.frames, strict=True)])
-    chords = rim_chords(*zero_surface(hull, grid), outlines, cut.cameras, 2)
-    return solid(fuse(hull, grid, depth, confidence, chords, cut.cameras, truncation))
+    return solid(fuse(hull, depth, confidence, cut.cameras, how.truncation, how.dig))

@@ -51,16 +51,17 @@ def sweep(
     offsets: Float,
     keep: int,
     views: NDArray[np.int64],
-    tones: tuple[Float, Float, float],
-    radius: int = 3,
+    tones: tuple[Float, Float, Float],
+    radius: int,
 ) -> tuple[Float, Float]:
     """Depth (M,h,w) and confidence (M,h,w) in [0,1] for the M `views`; 0 and 0 where the guide shows nothing.
 
     grey: (N,h,w) in [0,1]. guide: (N,h,w) depth along the axis, 0 where nothing. neighbours: (N,J).
     offsets: (D,) evenly spaced depths added to the guide, in the cameras' frame. keep: how many of the J best
-    correlations are averaged. tones: noise (N,h,w), and drift (N,h,w) and how steady brightness is, of
-    `tones.noise_level` and `tones.brightness_drift`. The volume of costs is aggregated semi-globally, so that
-    surface without texture follows the surface around it, relative to the guide.
+    correlations are averaged. tones: noise, and drift and how steady brightness is, each (N,h,w), of
+    `tones.noise_level` and `tones.brightness_drift`. radius: windows are of 2 radius + 1 pixels. The volume
+    of costs is aggregated semi-globally, so that surface without texture follows the surface around it,
+    relative to the guide.
     """
     square = np.tile(np.eye(4), (len(cameras), 1, 1))
     square[:, :3] = cameras.projection()  # N,4,4: world to (u w, v w, w, 1)
@@ -68,7 +69,7 @@ def sweep(
     depth = np.zeros((len(views), *grey.shape[1:]), np.float32)
     confidence = np.zeros(depth.shape, np.float32)
     noise, drift, steady = tones
-    floor = (np.float32(_NOISE + _STEADY_NOISE * steady) * noise) ** 2
+    floor = ((np.float32(_NOISE) + np.float32(_STEADY_NOISE) * steady) * noise) ** 2
     steep = (np.float32(_DRIFT) * drift) ** -2
     centred = (grey - np.float32(0.5)) * masks
     _sweep(
@@ -82,7 +83,7 @@ def sweep(
         views,
         floor,
         steep,
-        np.float32(steady),
+        steady,
         radius,
         depth,
         confidence,
@@ -102,7 +103,7 @@ def _sweep(
     views: NDArray[np.int64],
     floor: Float,
     steep: Float,
-    steady: Real,
+    steady: Float,
     radius: int,
     depth: Float,
     confidence: Float,
@@ -114,7 +115,11 @@ def _sweep(
             continue
         own, shown = grey[view, top:bottom, left:right], guide[view, top:bottom, left:right]
         valid = shown > 0
-        tones = (floor[view, top:bottom, left:right], steep[view, top:bottom, left:right], steady)
+        tones = (
+            floor[view, top:bottom, left:right],
+            steep[view, top:bottom, left:right],
+            steady[view, top:bottom, left:right],
+        )
         cost = _costs(
             grey, masks, own, shown, warp[item], neighbours[view], offsets, keep, tones, radius, left, top
         )
@@ -157,7 +162,7 @@ def _costs(
     neighbours: Index,
     offsets: Float,
     keep: int,
-    tones: tuple[Float, Float, Real],
+    tones: tuple[Float, Float, Float],
     radius: int,
     left: int,
     top: int,
@@ -242,15 +247,15 @@ def _correlate(
     offset: Real,
     left: int,
     top: int,
-    tones: tuple[Float, Float, Real],
+    tones: tuple[Float, Float, Float],
     radius: int,
     out: Float,
 ) -> None:
     """Likeness (h,w), from -1 to 1, of `own` and the other view in windows of 2 radius + 1 pixels.
 
     It is the correlation after (cov + f s) / sqrt((var + f) (var' + f)): f, the noise's variance, fades it
-    out where there is no texture, and s, from the difference of the means, takes over. tones: f (h,w), one
-    over the squared difference at which s passes 0 (h,w), and the largest s.
+    out where there is no texture, and s, from the difference of the means, takes over. tones: f, one over
+    the squared difference at which s passes 0, and the largest s, each (h,w).
 
     Column sums over the window's rows slide down; row sums are then taken over them. Only pixels both views
     show count; at least half the window must.
@@ -289,7 +294,7 @@ def _correlate(
                 out[centre, x] = -1
                 continue
             f = floor[centre, x]
-            alike = max(1 - (a - b) * (a - b) * steep[centre, x], np.float32(-1)) * steady
+            alike = max(1 - (a - b) * (a - b) * steep[centre, x], np.float32(-1)) * steady[centre, x]
             spread = (max(aa, np.float32(0)) + f) * (max(bb, np.float32(0)) + f)
             out[centre, x] = (ab + f * alike) / np.sqrt(spread)
 

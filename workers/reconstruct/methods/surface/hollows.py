@@ -1,0 +1,128 @@
+"""What the masks say of the object, and where they say nothing: over hollows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+
+from workers.geometry.cameras import Cameras
+from workers.geometry.grid import Grid, zero_surface
+from workers.geometry.kernels import Real, parallel_kernel
+from workers.reconstruct.methods.model import Scene
+from workers.reconstruct.methods.surface.masks import beyond
+from workers.render.depth import depth_maps
+
+Float = NDArray[np.float32]
+Index = NDArray[np.int32]
+
+_RIM = 2  # pixels on either side of a mask's border that count as its rim
+_RIM_VOTE = 4.0  # weight of a rim that touches a sample
+_RIM_CHORD = 0.12  # chord, of the object's longest side, over which a rim ray may touch anywhere
+_SHIELD = 0.11  # of the usual votes: so many make a place e times less likely to be a lid over a hollow
+_FEW, _MANY = 4.0, 12.0  # usual votes: where a gap among them may be chance, and where it is none
+_BLUR = 1.5  # voxels along the hull over which rims speak for their surroundings
+
+
+@dataclass(frozen=True)
+class Hull:
+    """The visual hull on a grid, in the unit frame.
+
+    distance: (grid.shape) signed, negative inside. support: (grid.shape) votes of rims for keeping a sample.
+    hollow: (grid.shape), 0 to 1: how likely the hull's surface next to a sample is no surface but stretched
+    over a hollow.
+    """
+
+    grid: Grid
+    distance: Float
+    support: Float
+    hollow: Float
+
+
+def hull_with_rims(distance: Float, grid: Grid, cut: Scene) -> Hull:
+    """The hull of that signed distance (grid.shape), with what the rims of the masks of `cut` say of it.
+
+    The object touches the ray of every rim pixel somewhere within the hull: where that stretch is short the
+    hull is the surface. Convex places have such rims in some view, if there are views enough; where none
+    comes near, the hull is stretched like a lid over a hollow, and the surface lies behind.
+    """
+    outlines = np.stack([beyond(m, f) > 0 for m, f in zip(cut.masks, cut.frames, strict=True)])
+    chords = _rim_chords(*zero_surface(distance, grid), outlines, cut.cameras)
+    support = np.zeros(grid.shape, np.float32)
+    _vote(
+        distance,
+        np.array(grid.origin, np.float32),
+        np.float32(grid.spacing),
+        chords,
+        cut.cameras.projection().astype(np.float32),
+        support,
+    )
+    surface = (np.abs(distance) < 1.2 * grid.spacing).astype(np.float32)
+    shield = gaussian_filter(support * surface, _BLUR) / np.maximum(gaussian_filter(surface, _BLUR), 1e-6)
+    nearest = distance_transform_edt(surface == 0, return_distances=False, return_indices=True)
+    usual = max(float(np.median(shield[surface > 0])), 1e-6)
+    sure = np.clip((usual - _FEW) / (_MANY - _FEW), 0, 1)
+    hollow = sure * np.exp(-shield[tuple(nearest)] / (_SHIELD * usual))
+    return Hull(grid, distance, support, hollow.astype(np.float32))
+
+
+def seen(values: Float, grid: Grid, depth: Float, cameras: Cameras) -> Float:
+    """(N,h,w) the grid's values (grid.shape) at the points that depth (N,h,w) shows, 0 where it is 0."""
+    square = np.tile(np.eye(4), (len(cameras), 1, 1))
+    square[:, :3] = cameras.projection()
+    result = np.zeros_like(depth)
+    for own, inverse, out in zip(depth, np.linalg.inv(square), result, strict=True):
+        y, x = np.nonzero(own)
+        d = own[y, x]
+        points = (inverse @ np.stack([(x + 0.5) * d, (y + 0.5) * d, d, np.ones_like(d)]))[:3].T
+        near = np.round((points - grid.origin) / grid.spacing).astype(int)
+        i, j, k = np.clip(near, 0, np.array(grid.shape) - 1).T
+        out[y, x] = values[i, j, k]
+    return result
+
+
+def _rim_chords(vertices: Float, faces: Index, masks: NDArray[np.bool_], cameras: Cameras) -> Float:
+    """(N,h,w) length of each rim pixel's ray within the surface, front to back; 0 elsewhere.
+
+    Beside the surface the shortest chord next to a pixel holds.
+    """
+    front = depth_maps(vertices, faces, cameras)
+    back = depth_maps(vertices, faces, cameras, farthest=True)
+    chords = np.zeros_like(front)
+    kernel = np.ones((2 * _RIM + 1, 2 * _RIM + 1), np.uint8)
+    for i, mask in enumerate(masks):
+        chord = np.where(front[i] > 0, back[i] - front[i], np.float32(1e3))
+        shortest = np.where(front[i] > 0, chord, cv2.erode(chord, kernel))
+        inner = mask.astype(np.uint8)
+        band = (cv2.dilate(inner, kernel) > 0) & (cv2.erode(inner, kernel) == 0)
+        chords[i] = np.where(band & (shortest < 1e3), np.maximum(shortest, 1e-4), 0)
+    return chords
+
+
+@parallel_kernel
+def _vote(
+    distance: Float, origin: Float, spacing: Real, chords: Float, projection: Float, support: Float
+) -> None:
+    height, width = chords.shape[1], chords.shape[2]
+    for i in prange(distance.shape[0]):
+        for j in range(distance.shape[1]):
+            for k in range(distance.shape[2]):
+                if distance[i, j, k] > 4 * spacing or distance[i, j, k] < -2 * spacing:
+                    continue
+                x, y, z = origin[0] + i * spacing, origin[1] + j * spacing, origin[2] + k * spacing
+                for view in range(len(chords)):
+                    p = projection[view]
+                    w = p[2, 0] * x + p[2, 1] * y + p[2, 2] * z + p[2, 3]
+                    if w <= 0:
+                        continue
+                    column = int((p[0, 0] * x + p[0, 1] * y + p[0, 2] * z + p[0, 3]) / w)
+                    row = int((p[1, 0] * x + p[1, 1] * y + p[1, 2] * z + p[1, 3]) / w)
+                    if column < 0 or row < 0 or column >= width or row >= height:
+                        continue
+                    if chords[view, row, column] > 0:
+                        ratio = chords[view, row, column] / np.float32(_RIM_CHORD)
+                        support[i, j, k] += np.float32(_RIM_VOTE) * np.exp(-ratio * ratio)

@@ -1,0 +1,29 @@
+"""Photos at a smaller size, for looks that need no more."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from workers.reconstruct.methods.model import Scene
+
+
+def smaller(scene: Scene, pixels: int) -> Scene:
+    """The scene with photos of at most `pixels` pixels on their longer side; itself where they are."""
+    share = pixels / max(scene.masks.shape[1:])
+    if share >= 1:
+        return scene
+    height, width = (max(1, round(share * side)) for side in scene.masks.shape[1:])
+    images = [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in scene.images]
+    covers = [
+        cv2.resize(mask.astype(np.uint8) * 255, (width, height), interpolation=cv2.INTER_AREA)
+        for mask in scene.masks
+    ]
+    factor = np.array([width, height] * 2) / np.array(scene.masks.shape[:0:-1] * 2)
+    frames = scene.frames * factor
+    return Scene(
+        np.stack(images),
+        np.stack(covers) > 127,
+        scene.cameras.scaled(width, height),
+        np.concatenate([np.ceil(frames[:, :2]), np.floor(frames[:, 2:])], axis=1).astype(np.int64),
+    )
