@@ -164,10 +164,12 @@ async def test_a_store_that_fails_checkpoints_fails_no_job(
     monkeypatch.setattr(bench.store, method, failing)
     async with bench.shell():
         await bench.publish(event)
-        await bench.until(lambda: len(bench.outcomes(PosesReady)) == 1)
+        await bench.until(
+            lambda: bench.count("job_duration_seconds_count", stage="prepare", outcome="done") == 1
+        )
     assert refused
     assert bench.computed == 1
-    assert bench.count("job_duration_seconds_count", stage="prepare", outcome="done") == 1
+    assert len(bench.outcomes(PosesReady)) == 1
 
 
 async def test_a_store_that_hangs_on_checkpoints_keeps_no_job_waiting(

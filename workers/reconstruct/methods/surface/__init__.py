@@ -34,20 +34,20 @@ Index = NDArray[np.int32]
 # How long each step takes beside the others.
 _SHARES = {
     "box": 4.5,
-    "hull": 2.0,
+    "hull": 2.5,
     "rough": 3.5,
-    "sweep": 6.0,
-    "refine": 12.0,
-    "mesh": 0.5,
-    "unwrap": 6.0,
-    "materials": 13.0,
+    "sweep": 4.5,
+    "refine": 7.0,
+    "mesh": 5.0,
+    "unwrap": 5.0,
+    "materials": 10.0,
     "bake": 6.0,
 }
 # By what is saved: the steps it spares whoever goes on from there.
 _SPARED = {
     "rough": {"rough"},
     "field": {"rough", "sweep"},
-    "surface": {"hull", "rough", "sweep", "refine"},
+    "surface": {"hull", "rough", "sweep", "refine", "mesh"},
     "atlas": {"unwrap"},
     "appearance": {"materials"},
 }

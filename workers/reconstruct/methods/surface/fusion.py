@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from workers.geometry.cameras import Cameras
 from workers.geometry.kernels import Real, parallel_kernel
+from workers.geometry.pixels import pixel_of
 from workers.reconstruct.methods.surface.hollows import Hull
 
 Float = NDArray[np.float32]
@@ -103,13 +104,8 @@ def _fuse(
                 total = np.float32(0)
                 votes = np.float32(0)
                 for view in range(len(depth)):
-                    p = projection[view]
-                    w = p[2, 0] * x + p[2, 1] * y + p[2, 2] * z + p[2, 3]
-                    if w <= 0:
-                        continue
-                    column = int((p[0, 0] * x + p[0, 1] * y + p[0, 2] * z + p[0, 3]) / w)
-                    row = int((p[1, 0] * x + p[1, 1] * y + p[1, 2] * z + p[1, 3]) / w)
-                    if column < 0 or row < 0 or column >= width or row >= height:
+                    row, column, w = pixel_of(projection[view], x, y, z, height, width)
+                    if row < 0:
                         continue
                     vote = confidence[view, row, column]
                     if vote <= 0:

@@ -13,6 +13,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from workers.geometry.cameras import Cameras
 from workers.geometry.grid import Grid, zero_surface
 from workers.geometry.kernels import Real, parallel_kernel
+from workers.geometry.pixels import pixel_of
 from workers.reconstruct.methods.model import Scene
 from workers.reconstruct.methods.surface.masks import beyond
 from workers.render.depth import depth_maps
@@ -115,14 +116,7 @@ def _vote(
                     continue
                 x, y, z = origin[0] + i * spacing, origin[1] + j * spacing, origin[2] + k * spacing
                 for view in range(len(chords)):
-                    p = projection[view]
-                    w = p[2, 0] * x + p[2, 1] * y + p[2, 2] * z + p[2, 3]
-                    if w <= 0:
-                        continue
-                    column = int((p[0, 0] * x + p[0, 1] * y + p[0, 2] * z + p[0, 3]) / w)
-                    row = int((p[1, 0] * x + p[1, 1] * y + p[1, 2] * z + p[1, 3]) / w)
-                    if column < 0 or row < 0 or column >= width or row >= height:
-                        continue
-                    if chords[view, row, column] > 0:
+                    row, column, _ = pixel_of(projection[view], x, y, z, height, width)
+                    if row >= 0 and chords[view, row, column] > 0:
                         ratio = chords[view, row, column] / np.float32(_RIM_CHORD)
                         support[i, j, k] += np.float32(_RIM_VOTE) * np.exp(-ratio * ratio)

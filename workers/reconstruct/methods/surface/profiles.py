@@ -11,9 +11,10 @@ class Profile:
 
     pixels: of the photos' longer sides that the shape is found from, at most. agree: whether cameras and
     masks are first made to agree with each other. voxels: samples on the longest side of the grid. coarse,
-    fine: pixels of the views' sides in the first, wide sweep and in the narrow one. triangles: of the
-    finished mesh. texture: pixels of its sides, at most. photos: that colours are taken from, at most.
-    rounds: of fitting materials and light; 0 takes the photos' colours as they are.
+    fine: pixels of the views' sides in the second, wide sweep and in the narrow one. triangles: of the
+    finished mesh. polish: pixels of the views' sides that its vertices are refined by, at most; 0 leaves
+    them. texture: pixels of its sides, at most. photos: that colours are taken from, at most. rounds: of
+    fitting materials and light; 0 takes the photos' colours as they are.
     """
 
     pixels: int
@@ -22,6 +23,7 @@ class Profile:
     coarse: int
     fine: int
     triangles: int
+    polish: int
     texture: int
     photos: int
     rounds: int
@@ -36,6 +38,7 @@ PROFILES = {
         coarse=112,
         fine=160,
         triangles=10_000,
+        polish=0,
         texture=1024,
         photos=24,
         rounds=0,
@@ -47,6 +50,7 @@ PROFILES = {
         coarse=160,
         fine=256,
         triangles=30_000,
+        polish=512,
         texture=2048,
         photos=_ALL,
         rounds=200,
@@ -58,6 +62,7 @@ PROFILES = {
         coarse=256,
         fine=512,
         triangles=100_000,
+        polish=1024,
         texture=4096,
         photos=_ALL,
         rounds=400,

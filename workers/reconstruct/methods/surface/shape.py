@@ -1,4 +1,6 @@
-"""The object's surface: hull, then a wide and a narrow sweep, each guided by the surface before it."""
+"""The object's surface: hull, two wide sweeps and a narrow one, each guided by the surface before it, and at
+last a mesh whose vertices are refined.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,6 @@ _DEEP = 0.35  # and how far behind what that look has left
 _MATT_SIZE, _HOLLOW_SIZE = 0.75, 1.25  # of the first look's pictures, beside those of the second
 _HOLLOW = 0.3  # from how likely on
 _AROUND = 9  # pixels around a hollow that are looked at with it
-_FINEST = 1024  # pixels of the sides of the views that the mesh is refined by
 _CHUNK = 16  # views swept between two reports
 
 
@@ -95,9 +96,10 @@ def surface(
     vertices, faces = zero_surface(field, hull.grid)
     vertices = smoothed(vertices, faces, rounds=2)
     show("refine", lambda: (vertices, faces))
-    vertices, faces = simplified(vertices, faces, profile.triangles)
-    done("refine", 1)
-    return refined(scene, half, vertices, faces, min(_FINEST, max(scene.masks.shape[1:])))
+    mesh = simplified(vertices, faces, profile.triangles)
+    if not profile.polish:
+        return mesh
+    return refined(scene, half, *mesh, min(profile.polish, max(scene.masks.shape[1:])))
 
 
 def _hull(scene: Scene, half: NDArray[np.float64], profile: Profile) -> Hull:
