@@ -25,7 +25,6 @@ _RIM = 2  # pixels on either side of a mask's border that count as its rim
 _RIM_VOTE = 4.0  # weight of a rim that touches a sample
 _RIM_CHORD = 0.12  # chord, of the object's longest side, over which a rim ray may touch anywhere
 _SHIELD = 0.11  # of the usual votes: so many make a place e times less likely to be a lid over a hollow
-_FEW, _MANY = 4.0, 12.0  # usual votes: where a gap among them may be chance, and where it is none
 _BLUR = 1.5  # voxels along the hull over which rims speak for their surroundings
 
 
@@ -48,8 +47,8 @@ def hull_with_rims(distance: Float, grid: Grid, cut: Scene) -> Hull:
     """The hull of that signed distance (grid.shape), with what the rims of the masks of `cut` say of it.
 
     The object touches the ray of every rim pixel somewhere within the hull: where that stretch is short the
-    hull is the surface. Convex places have such rims in some view, if there are views enough; where none
-    comes near, the hull is stretched like a lid over a hollow, and the surface lies behind.
+    hull is the surface. Convex places have such rims in some view; where few come near, for the number of
+    views, the hull is stretched like a lid over a hollow, and the surface lies behind.
     """
     outlines = np.stack([beyond(m, f) > 0 for m, f in zip(cut.masks, cut.frames, strict=True)])
     chords = _rim_chords(*zero_surface(distance, grid), outlines, cut.cameras)
@@ -65,10 +64,11 @@ def hull_with_rims(distance: Float, grid: Grid, cut: Scene) -> Hull:
     surface = (np.abs(distance) < 1.2 * grid.spacing).astype(np.float32)
     shield = gaussian_filter(support * surface, _BLUR) / np.maximum(gaussian_filter(surface, _BLUR), 1e-6)
     nearest = distance_transform_edt(surface == 0, return_distances=False, return_indices=True)
-    usual = max(float(np.median(shield[surface > 0])), 1e-6)
-    sure = np.clip((usual - _FEW) / (_MANY - _FEW), 0, 1)
-    hollow = sure * np.exp(-shield[tuple(nearest)] / (_SHIELD * usual))
-    return Hull(grid, distance, support, hollow.astype(np.float32))
+    usual = float(np.median(shield[surface > 0]))
+    hollow = np.zeros(grid.shape, np.float32)
+    if usual > 0:
+        hollow = np.exp(-shield[tuple(nearest)] / np.float32(_SHIELD * usual))
+    return Hull(grid, distance, support, hollow)
 
 
 def seen(values: Float, grid: Grid, depth: Float, cameras: Cameras) -> Float:
