@@ -46,7 +46,7 @@ PROFILES = {
     "standard": Profile(
         pixels=_ALL,
         agree=True,
-        voxels=160,
+        voxels=144,
         coarse=160,
         fine=256,
         triangles=30_000,
