@@ -92,14 +92,15 @@ class _Deadly(Checkpoints):
 def test_a_job_killed_over_and_over_goes_on_from_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = replace(PROFILES["preview"], voxels=48, coarse=64, fine=64, triangles=2000, rounds=24)
+    small = replace(PROFILES["preview"], voxels=48, coarse=64, fine=64, triangles=2000, polish=128, rounds=24)
     monkeypatch.setitem(PROFILES, "preview", small)
     capture = scene(ball, count=12, size=128)
     whole = reconstruct(capture, Settings("preview"), _quiet)
     assert whole.light is not None
     assert len(whole.losses) == 6
     done: list[str] = []
-    for module, name in ((shape, "_swept"), (shape, "simplified"), (surface, "unwrap"), (surface, "fit")):
+    steps = (shape, "_swept"), (shape, "refined"), (surface, "unwrap"), (surface, "fit")
+    for module, name in steps:
         monkeypatch.setattr(module, name, _noted(done, name, getattr(module, name)))
     settings, killed, heard = Settings("preview", checkpoints=_Deadly(tmp_path)), [], []
     for _ in range(5):
@@ -110,16 +111,16 @@ def test_a_job_killed_over_and_over_goes_on_from_where_it_was(
     resumed = reconstruct(capture, settings, lambda share, info: heard.append((share, info["step"])))
     assert heard == sorted(heard, key=lambda said: said[0])
     assert heard[0][0] > 0.3  # of what is left to do once the box is known
-    assert done == ["_swept", "_swept", "simplified", "unwrap", "fit"]
+    assert done == ["_swept", "_swept", "_swept", "refined", "unwrap", "fit"]
     for name in ("vertices", "faces", "uv", "kd", "ks", "normal_map", "light"):
         assert getattr(whole, name).tobytes() == getattr(resumed, name).tobytes()
     assert resumed.losses == whole.losses
 
 
 def _noted(done: list[str], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    def noted(*arguments: Any) -> Any:
+    def noted(*arguments: Any, **more: Any) -> Any:
         done.append(name)
-        return function(*arguments)
+        return function(*arguments, **more)
 
     return noted
 
