@@ -41,6 +41,12 @@ class Cameras:
         return len(self.names)
 
     @property
+    def magnification(self) -> Array:
+        """(N,) pixels that a unit of length covers at the origin of the frame."""
+        pixels: Array = self.intrinsics[:, :2].mean(1) / np.linalg.norm(self.centres, axis=1)
+        return pixels
+
+    @property
     def centres(self) -> Array:
         """(N,3) camera centres, in the world."""
         return self.c2w[:, :3, 3]

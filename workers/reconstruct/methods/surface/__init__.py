@@ -161,9 +161,7 @@ def _shape(
 
 def _texels(scene: Scene, vertices: Float, faces: Index, largest: int) -> int:
     """Of the texture's sides: as fine as the photos show the surface."""
-    distance = np.linalg.norm(scene.cameras.centres, axis=1)
-    pixels = float(np.median(scene.cameras.intrinsics[:, :2].mean(1) / distance))
-    return texture_size(vertices, faces, pixels, largest)
+    return texture_size(vertices, faces, float(np.median(scene.cameras.magnification)), largest)
 
 
 def _unwrapped(vertices: Float, faces: Index, size: int, checkpoints: Checkpoints) -> Atlas:

@@ -33,8 +33,7 @@ def mended(scene: Scene, half: NDArray[np.float64]) -> Scene:
     """
     room, blame = doubts(scene, half)
     masks = scene.masks.copy()
-    depth = np.linalg.norm(scene.cameras.centres, axis=1)
-    pixels = scene.cameras.intrinsics[:, :2].mean(1) / depth  # of the object's longest side
+    pixels = scene.cameras.magnification  # of the object's longest side
     for i in np.flatnonzero(blame > 0):
         left, top, right, bottom = scene.frames[i]
         own = (slice(top, bottom), slice(left, right))

@@ -108,8 +108,7 @@ def _views(scene: Scene, half: NDArray[np.float64], size: int) -> _Views:
     for i, image in enumerate(cut.images):
         tone = cv2.cvtColor(image.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2GRAY)
         grey[i] = cv2.GaussianBlur(tone, (0, 0), _BLUR)
-    distance = np.linalg.norm(cut.cameras.centres, axis=1)
-    pixels = float(np.median(cut.cameras.intrinsics[:, :2].mean(1) / distance))
+    pixels = float(np.median(cut.cameras.magnification))
     return _Views(cut, grey, signed_distances(cut.masks, cut.frames), pixels)
 
 

@@ -63,7 +63,7 @@ class _Sweep:
 # to be exact.
 _WIDE = _Sweep(neighbours=8, keep=2, radius=1, truncation=0.05, dig=32.0)
 _NARROW = _Sweep(neighbours=6, keep=3, radius=3, truncation=0.03, dig=4.0)
-_MATT_KEEP = 3  # of the best that count in wide sweeps where brightness is steady, and much looks alike
+_MATT_KEEP = 3  # of the best that count where brightness is steady, and much looks alike
 
 
 def surface(
@@ -179,7 +179,7 @@ def _swept(
             at.guide,
             at.neighbours,
             offsets,
-            min(max(how.keep, _MATT_KEEP if at.steady > 0 else 0), at.neighbours.shape[1]),
+            min(_MATT_KEEP if at.steady > 0 else how.keep, at.neighbours.shape[1]),
             views,
             (at.noise, at.drift, steady),
             how.radius,
