@@ -1,23 +1,26 @@
 """Materials and light from what photos show of a known shape."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.unit.scenes import _ring
 from workers.geometry.mesh import icosphere
+from workers.reconstruct.checkpoints import Checkpoints
 from workers.reconstruct.methods.appearance.albedo import Points, albedo
 from workers.reconstruct.methods.appearance.bake import Photos, prepare
-from workers.reconstruct.methods.appearance.fit import Appearance, begin, fit
+from workers.reconstruct.methods.appearance.fit import Appearance, Report, begin, fit
 from workers.reconstruct.methods.appearance.gradients import Surface, gradients
 from workers.reconstruct.methods.appearance.observations import Observations, gather
 from workers.reconstruct.methods.appearance.occlusion import SIZE, cosine_weights, visible_directions
 from workers.reconstruct.methods.appearance.priors import laplacian, of_colour, relaxed
 from workers.reconstruct.methods.model import Scene, TexturedMesh
 from workers.render.environment import Prefilter, texel_directions
+from workers.render.lamps import lamps_of
 from workers.render.lit import Lit
-from workers.render.shading import Probe, probe
+from workers.render.shading import Probe, by_light, probe
 
 COUNT, PIXELS = 36, 128
 
@@ -132,6 +135,35 @@ def test_the_losses_fall_and_the_same_seed_gives_the_same(
     assert again[0].light.tobytes() == again[1].light.tobytes()
 
 
+def test_a_fit_that_was_interrupted_goes_on_to_the_same(
+    photographed: tuple[TexturedMesh, Scene],
+    fitted: tuple[Appearance, Observations, Photos],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At a round after the normals began to turn, between two looks at what they face."""
+    mesh, seen = photographed[0], fitted[1]
+    visible = visible_directions(mesh.vertices, mesh.faces, mesh.normals, 0.6)
+    parts: list[float] = []
+
+    def tell(part: float, *_: object) -> None:
+        parts.append(part)
+        if len(parts) == 8:
+            raise KeyboardInterrupt
+
+    def whole(checkpoints: Checkpoints, report: Report) -> Appearance:
+        return fit(mesh.faces, mesh.normals, visible, seen, COUNT, 40, 5, report, checkpoints)
+
+    undisturbed = whole(Checkpoints(), lambda *_: None)
+    monkeypatch.setattr("workers.reconstruct.methods.appearance.fit._SAVED_EVERY", 0)
+    with pytest.raises(KeyboardInterrupt):
+        whole(Checkpoints(tmp_path), tell)
+    resumed = whole(Checkpoints(tmp_path), tell)
+    assert parts[7:] == [29 / 40, 33 / 40, 37 / 40]
+    for name, array in undisturbed.arrays().items():
+        assert array.tobytes() == resumed.arrays()[name].tobytes(), name
+
+
 def test_texels_get_their_colour_back(
     photographed: tuple[TexturedMesh, Scene],
 ) -> None:
@@ -140,7 +172,7 @@ def test_texels_get_their_colour_back(
     photos = prepare(scene, mesh.vertices, mesh.faces)
     left = np.flatnonzero(np.abs(mesh.vertices[:, 0]) > 0.05).astype(np.int32)
     visible = np.ones((len(mesh.vertices), 6 * SIZE * SIZE), np.uint8)
-    light = probe(Prefilter.of_size(32), _light().reshape(-1, 3))
+    light = probe(Prefilter.of_size(32), _light().reshape(-1, 3), lamps=0)
     even = _irradiance(mesh.normals[left])
     ks = np.where(mesh.vertices[left, :1] < 0, [[150 / 255, 0]], [[90 / 255, 1]]).astype(np.float32)
     points = Points(
@@ -174,6 +206,8 @@ class _Small:
             self.light = self.prefilter.levels(self.light)[
                 self.prefilter.starts[1] : self.prefilter.starts[2]
             ]
+        lamps = lamps_of(self.prefilter, self.light).inside
+        self.light[lamps] *= 4  # so that they are the brightest after any small step
         self.kd = rng.uniform(0.1, 0.8, (count, 3)).astype(np.float32)
         self.ks = rng.uniform([0.25, 0.2], [0.65, 0.8], (count, 2)).astype(np.float32)
         self.visible = (rng.random((count, 6 * SIZE * SIZE)) < 0.9).astype(np.uint8)
@@ -187,6 +221,7 @@ class _Small:
         )
         self.irradiance = rng.uniform(0.3, 1, (count, 3)).astype(np.float32)
         self.slope = np.zeros((count, 3, 3), np.float32)
+        self.coarse = np.zeros((6 * SIZE * SIZE, 3), np.float32)  # the irradiance is held
 
     def __call__(self, **changed: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
         at = {**vars(self), **changed}
@@ -201,21 +236,23 @@ class _Small:
             "irradiance": found.irradiance,
             "ambient": found.ambient,
             "gain": found.gain,
-            "light": self.prefilter.transposed(found.levels),
+            "light": by_light(self.prefilter, light, found.levels, found.power, self.coarse),
         }
 
 
 @pytest.mark.parametrize("name", ["kd", "ks", "normals", "irradiance", "ambient", "gain", "light"])
 def test_gradients_agree_with_differences(name: str) -> None:
     small = _Small()
-    if name == "normals":  # what is hidden changes from one cell of the surroundings to the next
+    if name == "normals":  # where what is mirrored jumps or bends differences say little
         small.visible[:] = 1
+        small.ks[:, 0] += 0.2
+    length = 3e-4 if name == "normals" else 2e-3  # what a lamp shows changes fast as a normal turns
     gradient, start = small()[1][name], getattr(small, name)
     size, rng = float(np.linalg.norm(gradient)), np.random.default_rng(0)
     for way in (gradient / size * start.size**0.5, *rng.normal(size=(3, *start.shape))):
-        step = np.float32(2e-3) * way.astype(np.float32)
+        step = np.float32(length) * way.astype(np.float32)
         ahead, behind = (small(**{name: start + sign * step})[0] for sign in (1, -1))
-        expected = pytest.approx((ahead - behind) / 4e-3, rel=0.03, abs=0.1 * size)
+        expected = pytest.approx((ahead - behind) / (2 * length), rel=0.03, abs=0.1 * size)
         assert float((gradient * way).sum()) == expected
 
 

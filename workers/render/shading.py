@@ -3,7 +3,7 @@
 Radiance = (1 - metalness) kd (1 - 0.04 A - B) E + (F0 A + B) S, with F0 = 0.04 (1 - metalness) + kd
 metalness; E is the mean of the light over the hemisphere weighted by the cosine, S the light prefiltered for
 the roughness in the mirrored direction, leaning to the normal, A and B the split sum of roughness and cosine
-to the view (Karis 2013).
+to the view (Karis 2013). The light's brightest parts are lamps of their own: see `workers.render.lamps`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from workers.geometry.kernels import Real, kernel
 from workers.render.environment import ROUGHNESS, Prefilter, leaning, split_sum
+from workers.render.lamps import COUNT, lamps_of, sent_on
 
 Float = NDArray[np.float32]
 
@@ -23,7 +24,9 @@ lean_at = kernel(leaning)
 
 
 class Probe(NamedTuple):
-    """A light as kernels take it; see `Prefilter` for levels (T,3), table, starts and sizes."""
+    """A light as kernels take it; see `Prefilter` for levels (T,3), table, starts and sizes. All levels but
+    the first, the light itself, lack the lamps: see `Lamps` for those.
+    """
 
     levels: Float
     table: NDArray[np.int32]
@@ -31,18 +34,45 @@ class Probe(NamedTuple):
     sizes: NDArray[np.int64]
     roughness: Float
     split: Float
+    cells: NDArray[np.int64]
+    inside: NDArray[np.int64]
+    towards: Float
+    power: Float
+    angle: Float
 
 
-def probe(prefilter: Prefilter, light: Float, split: Float | None = None) -> Probe:
-    """Of a flat light (6 R R,3). split: of `split_sum`, where it is at hand already."""
+def probe(prefilter: Prefilter, light: Float, split: Float | None = None, lamps: int = COUNT) -> Probe:
+    """Of a flat light (6 R R,3). split: of `split_sum`, where it is at hand already. lamps: how many of them
+    to take out of the levels.
+    """
+    brightest = lamps_of(prefilter, light, lamps)
+    rest = light.copy()
+    rest[brightest.inside] = 0
+    levels = prefilter.levels(rest)
+    levels[: len(light)] = light
     return Probe(
-        prefilter.levels(light),
+        levels,
         prefilter.table,
         prefilter.table_starts,
         np.array(prefilter.sizes),
         np.array(ROUGHNESS, np.float32),
         split_sum() if split is None else split,
+        *brightest,
     )
+
+
+def by_light(prefilter: Prefilter, light: Probe, levels: Float, power: Float, coarse: Float) -> Float:
+    """(6 R R,3) gradient by a flat light, from those by its probe's levels (T,3) and lamps' power (B,3), and
+    by the light halved twice (C,3).
+    """
+    first = 6 * prefilter.sizes[0] ** 2
+    rest = levels.copy()
+    rest[:first] = 0
+    found = prefilter.transposed(rest)
+    found[light.inside] = 0
+    halves = [levels[:first], np.zeros((first // 4, 3), np.float32), coarse.copy()]
+    halves[2][light.cells] += power * light.angle[:, None]
+    return found + prefilter.raised(halves)
 
 
 @kernel
@@ -134,3 +164,41 @@ def mirrored(
             for k in range(3):
                 out[k] += share * weight[corner] * light.levels[index[corner], k]
     return face, s, t
+
+
+@kernel
+def lamps_share(level: int, part: Real, slope: Real) -> tuple[Real, Real]:
+    """How much of the lamps' light is not in the levels between which a roughness lies (see `level_of`), and
+    the slope of that: only what is as smooth as can be shows the lamps' true shape.
+    """
+    return (part, slope) if level == 0 else (np.float32(1), np.float32(0))
+
+
+@kernel
+def add_lamps(
+    light: Probe,
+    roughness: Real,
+    normal: Float,
+    towards: Float,
+    along: Real,
+    free: Float,
+    hidden: Float,
+    sent: Float,
+    of_f0: Float,
+    apart: Float,
+) -> None:
+    """To of_f0 (3,) and apart (3,), of which a surface mirrors F0 of_f0 + apart, what it mirrors of the
+    lamps. free: (B,) how much of each lamp is seen; `hidden` (3,) is the radiance of what is in front.
+    sent: (2,B) room to work in.
+    """
+    level, part, slope = level_of(light, roughness)
+    share, _ = lamps_share(level, part, slope)
+    if share <= 0:
+        return
+    sent_on(light.towards, light.angle, roughness, normal, towards, along, sent)
+    for k in range(len(free)):
+        s, f = share * sent[0, k], sent[1, k]
+        for c in range(3):
+            power = free[k] * light.power[k, c] + (1 - free[k]) * hidden[c] * light.angle[k]
+            of_f0[c] += s * (1 - f) * power
+            apart[c] += s * f * power

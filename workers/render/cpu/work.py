@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numba import prange
 from numpy.typing import NDArray
-from torch import Tensor
 
 from workers.geometry.kernels import parallel_kernel
+
+if TYPE_CHECKING:  # who has none of its tensors need not load torch, which takes two seconds
+    from torch import Tensor
 
 Float = NDArray[np.float32]
 Index = NDArray[np.int32]

@@ -45,7 +45,7 @@ def albedo(
     """(M,3) linear base colour in [0,1]; the expected one where no photo shows a point.
 
     Radiance is linear in it: kd p + q in each photo (see `workers.render.shading`). Least squares over the
-    photos in the root of radiance, reweighted by Geman and McClure's function.
+    photos in the root of radiance, reweighted by Geman and McClure's function. light: one without lamps.
     visible: (V,D) of the mesh's vertices. ambient: (3,). gain: (N,3).
     """
     out = points.kd.copy()

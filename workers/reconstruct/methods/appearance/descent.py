@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,7 @@ Float = NDArray[np.float32]
 
 _HALVINGS = 2
 _RATES = (0.04, 0.05, 0.06)  # of the light's levels, finest first, in its logarithm
-_BLUR = 0.1  # how far a texel of the finest level moves to its neighbours' mean in a step
+_BLUR = 0.03  # how far a texel of the finest level moves to its neighbours' mean in a step
 _DARKEST, _BRIGHTEST = -6.0, 7.0  # in the logarithm
 
 
@@ -25,16 +27,22 @@ class Adam:
     def __init__(self, shape: tuple[int, ...], rate: float, alone: bool = True) -> None:
         self._first = np.zeros(shape, np.float32)
         self._second = np.zeros(shape if alone else 1, np.float32)
-        self._rate, self._alone, self._count = rate, alone, 0
+        self._count = np.zeros(1, np.int64)
+        self._rate, self._alone = rate, alone
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Its arrays themselves, by name."""
+        return {"first": self._first, "second": self._second, "count": self._count}
 
     def step(self, gradient: Float, share: float) -> Float:
         """What to add to the array, at that share of the rate."""
         self._count += 1
+        count = int(self._count[0])
         square = gradient * gradient
         self._first += np.float32(0.1) * (gradient - self._first)
         self._second += np.float32(0.01) * ((square if self._alone else square.mean()) - self._second)
-        first = self._first / np.float32(1 - 0.9**self._count)
-        second = self._second / np.float32(1 - 0.99**self._count)
+        first = self._first / np.float32(1 - 0.9**count)
+        second = self._second / np.float32(1 - 0.99**count)
         step: Float = np.float32(-self._rate * share) * first / (np.sqrt(second) + np.float32(1e-12))
         return step
 
@@ -52,6 +60,14 @@ class Light:
         around = bordered(size)
         sides = [around[:, :-2, 1:-1], around[:, 2:, 1:-1], around[:, 1:-1, :-2], around[:, 1:-1, 2:]]
         self._sides = np.stack(sides).reshape(4, -1)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All arrays that change, themselves, by name."""
+        state: dict[str, NDArray[Any]] = {}
+        for k, (log, adam) in enumerate(zip(self._logs, self._adam, strict=True)):
+            state[f"light_{k}"] = log
+            state |= {f"light_{k}_{part}": array for part, array in adam.state().items()}
+        return state
 
     def logarithm(self) -> Float:
         """(6 R R,3)."""

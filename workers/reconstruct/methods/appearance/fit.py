@@ -9,27 +9,33 @@ descent over batches of points; every few rounds the priors of `priors` take hol
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
 from numpy.typing import NDArray
 
 from workers.geometry.errors import NumericError
+from workers.reconstruct.checkpoints import Checkpoints
 from workers.reconstruct.methods.appearance.descent import Adam, Light
 from workers.reconstruct.methods.appearance.gradients import Surface, gradients
 from workers.reconstruct.methods.appearance.observations import Observations
 from workers.reconstruct.methods.appearance.occlusion import SIZE, cosine_weights
 from workers.reconstruct.methods.appearance.priors import alike, laplacian, of_colour, relaxed, smoothed
 from workers.render.environment import Prefilter, solid_angles, split_sum, texel_directions
-from workers.render.shading import probe
+from workers.render.shading import by_light, probe
 
 Float = NDArray[np.float32]
 Report = Callable[[float, dict[str, float], Callable[[], Float]], None]
 """Takes the part that is done, losses, and what tells the base colours (V,3), linear, found so far."""
 
 LIGHT_SIZE = 4 * SIZE
+STEP = "materials"  # as checkpoints know it
+_UNSAVED = Checkpoints()
+_SAVED_EVERY = 10.0  # seconds
 _BATCHES = 4
 _PARTS = 2  # of a point's photos: each visit looks at one
 _ALBEDO = 0.35  # of the average point, to begin with
@@ -90,96 +96,179 @@ def fit(
     rounds: int,
     seed: int,
     report: Report,
+    checkpoints: Checkpoints = _UNSAVED,
 ) -> Appearance:
     """Of a mesh with faces (F,3) and unit normals (V,3): visible (V,D), see `visible_directions`; seen: of
-    its V vertices in that many photos.
+    its V vertices in that many photos. What `checkpoints` has of the step STEP is gone on from.
 
     NumericError: "masks_inconsistent" where hardly a point is seen.
     """
-    mean, enough = seen.mean(), seen.enough()
-    order = np.random.default_rng(seed).permutation(np.flatnonzero(enough))
-    if len(order) < 4 * _BATCHES:
-        raise NumericError("masks_inconsistent", "the photos show too little of the surface the masks leave")
-    batches = [np.sort(order[k::_BATCHES]) for k in range(_BATCHES)]
-    level = max(float(mean[enough].mean()), 0.02)
-    light, prefilter, split = Light(LIGHT_SIZE, level / _ALBEDO), Prefilter.of_size(LIGHT_SIZE), split_sum()
-    kd = np.clip(mean / np.float32(level) * np.float32(_ALBEDO), 0.02, 0.95)
-    ks = begin(seen, mean, level)
-    ambient, gain = np.full(3, level, np.float32), np.ones((photos, 3), np.float32)
-    bent = normals.copy()
-    rate_kd, rate_ks = ([Adam((len(b), n), r) for b in batches] for n, r in ((3, 0.03), (2, 0.05)))
-    rate_ambient, rate_gain = Adam((3,), 0.02), Adam(gain.shape, 0.003)
-    rate_normals = Adam(normals.shape, 0.003, alone=False)
-    edges, even = laplacian(faces, len(kd), alike(faces, mean, _SPREAD)), laplacian(faces, len(kd))
-    trust_kd, trust_ks = np.zeros_like(kd), np.zeros_like(ks)
-    cosines = [cosine_weights(bent[b], visible[b]) for b in batches]
-    around = texel_directions(SIZE)
-    losses: list[tuple[int, float]] = []
-    for n in range(rounds):
-        turn, batch = n % _BATCHES, batches[n % _BATCHES]
+    work = _Fitting(faces, normals, visible, seen, photos, rounds, seed)
+    work.restore(checkpoints.load(STEP))
+    saved = time.monotonic()
+    for n in range(int(work.done[0]), rounds):
+        work.round(n)
+        if time.monotonic() - saved > _SAVED_EVERY:
+            checkpoints.save(STEP, work.state())
+            saved = time.monotonic()
+        if n % _BATCHES == 0:
+            report((n + 1) / rounds, {"image": float(work.losses[n // _BATCHES, 1])}, work.kd.copy)
+    return work.appearance()
+
+
+class _Fitting:
+    """Materials, normals and light as they are after some rounds, and what the photos say of them."""
+
+    def __init__(
+        self,
+        faces: NDArray[np.int32],
+        normals: Float,
+        visible: NDArray[np.uint8],
+        seen: Observations,
+        photos: int,
+        rounds: int,
+        seed: int,
+    ) -> None:
+        mean, enough = seen.mean(), seen.enough()
+        order = np.random.default_rng(seed).permutation(np.flatnonzero(enough))
+        if len(order) < 4 * _BATCHES:
+            raise NumericError(
+                "masks_inconsistent", "the photos show too little of the surface the masks leave"
+            )
+        self._batches = [np.sort(order[k::_BATCHES]) for k in range(_BATCHES)]
+        self._normals, self._visible, self._seen, self._rounds = normals, visible, seen, rounds
+        level = max(float(mean[enough].mean()), 0.02)
+        self._light = Light(LIGHT_SIZE, level / _ALBEDO)
+        self._prefilter, self._split = Prefilter.of_size(LIGHT_SIZE), split_sum()
+        self.kd = np.clip(mean / np.float32(level) * np.float32(_ALBEDO), 0.02, 0.95)
+        self._ks = begin(seen, mean, level)
+        self._ambient, self._gain = np.full(3, level, np.float32), np.ones((photos, 3), np.float32)
+        self._bent, self._faced = normals.copy(), normals.copy()
+        self._rates = {
+            "ambient": Adam((3,), 0.02),
+            "gain": Adam(self._gain.shape, 0.003),
+            "normals": Adam(normals.shape, 0.003, alone=False),
+        }
+        for k, batch in enumerate(self._batches):
+            self._rates[f"kd_{k}"] = Adam((len(batch), 3), 0.03)
+            self._rates[f"ks_{k}"] = Adam((len(batch), 2), 0.05)
+        self._edges = laplacian(faces, len(mean), alike(faces, mean, _SPREAD))
+        self._even = laplacian(faces, len(mean))
+        self._trust_kd, self._trust_ks = np.zeros_like(self.kd), np.zeros_like(self._ks)
+        self._cosines = [cosine_weights(normals[b], visible[b]) for b in self._batches]
+        self._around = texel_directions(SIZE)
+        self.losses = np.zeros((-(-rounds // _BATCHES), 2), np.float32)
+        self.done = np.zeros(1, np.int64)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that changes from round to round: the arrays themselves, by name."""
+        own = (
+            "kd",
+            "_ks",
+            "_ambient",
+            "_gain",
+            "_bent",
+            "_faced",
+            "_trust_kd",
+            "_trust_ks",
+            "losses",
+            "done",
+        )
+        state = {name: getattr(self, name) for name in own} | self._light.state()
+        for name, rate in self._rates.items():
+            state |= {f"{name}_{part}": array for part, array in rate.state().items()}
+        return state
+
+    def restore(self, saved: dict[str, NDArray[Any]] | None) -> None:
+        """As it was when `saved` was its state; None leaves the beginning."""
+        if saved is None:
+            return
+        for name, array in self.state().items():
+            array[...] = saved[name]
+        for k, batch in enumerate(self._batches):
+            self._cosines[k] = cosine_weights(self._faced[batch], self._visible[batch])
+
+    def round(self, n: int) -> None:
+        """The n-th: one batch of points, in some of the photos."""
+        turn, rounds = n % _BATCHES, self._rounds
+        batch = self._batches[turn]
         part = (n // _BATCHES % _PARTS, _PARTS)
         share = 1.0 if 2 * n < rounds else 0.05 + 0.475 * (1 + np.cos(2 * np.pi * n / rounds - np.pi))
         turning = n >= _NORMALS_FROM * rounds
         if turning and n % _NORMALS_ROUNDS < _BATCHES:
-            cosines[turn] = cosine_weights(bent[batch], visible[batch])
-        logarithm = light.logarithm()
+            self._faced[batch] = self._bent[batch]
+            self._cosines[turn] = cosine_weights(self._bent[batch], self._visible[batch])
+        logarithm = self._light.logarithm()
         radiance = np.exp(logarithm)
-        coarse = prefilter.halves(radiance)[2]
-        weights = cosines[turn]
+        coarse = self._prefilter.halves(radiance)[2]
+        weights = self._cosines[turn]
         hidden = np.maximum(1 - weights.sum(1, keepdims=True), 0)
         surface = Surface(
-            kd,
-            ks,
-            bent,
-            visible,
-            weights @ coarse + hidden * ambient,
-            _slopes(bent[batch], visible[batch], coarse, around)
+            self.kd,
+            self._ks,
+            self._bent,
+            self._visible,
+            weights @ coarse + hidden * self._ambient,
+            _slopes(self._bent[batch], self._visible[batch], coarse, self._around)
             if turning
             else np.zeros((0, 3, 3), np.float32),
         )
-        found = gradients(batch, seen, surface, ambient, gain, probe(prefilter, radiance, split), part)
-        by_light = prefilter.transposed(found.levels)
-        by_light += prefilter.raised(_only_coarse(weights.T @ found.irradiance))
-        by_light *= radiance
+        light = probe(self._prefilter, radiance, self._split)
+        found = gradients(batch, self._seen, surface, self._ambient, self._gain, light, part)
+        coarse = weights.T @ found.irradiance
+        change = radiance * by_light(self._prefilter, light, found.levels, found.power, coarse)
         grey = logarithm - logarithm.mean(1, keepdims=True)
-        light.step(by_light + np.float32(_WHITE * len(batch) / len(grey)) * grey, share)
-        kd[batch] = np.clip(kd[batch] + rate_kd[turn].step(found.kd, share), 0.005, 0.98)
-        ks[batch] = np.clip(ks[batch] + rate_ks[turn].step(found.ks, share), (_SMOOTHEST, 0), 1)
+        self._light.step(change + np.float32(_WHITE * len(batch) / len(grey)) * grey, share)
+        rates = self._rates
+        kd = self.kd[batch] + rates[f"kd_{turn}"].step(found.kd, share)
+        ks = self._ks[batch] + rates[f"ks_{turn}"].step(found.ks, share)
+        self.kd[batch], self._ks[batch] = np.clip(kd, 0.005, 0.98), np.clip(ks, (_SMOOTHEST, 0), 1)
         by_ambient = found.ambient + (found.irradiance * hidden).sum(0)
-        ambient = np.clip(ambient + rate_ambient.step(by_ambient, share), 0, None)
-        gain = gain + rate_gain.step(found.gain, share)
-        gain /= np.exp(np.log(gain).mean(0))
-        gain += np.float32(_NEUTRAL) * (1 - gain)
-        trust_kd[batch], trust_ks[batch] = found.kd_curvature, found.ks_curvature
+        self._ambient += rates["ambient"].step(by_ambient, share)
+        np.clip(self._ambient, 0, None, out=self._ambient)
+        self._gain += rates["gain"].step(found.gain, share)
+        self._gain /= np.exp(np.log(self._gain).mean(0))
+        self._gain += np.float32(_NEUTRAL) * (1 - self._gain)
+        self._trust_kd[batch], self._trust_ks[batch] = found.kd_curvature, found.ks_curvature
         if turning:
-            by_normals = np.zeros_like(bent)
-            by_normals[batch] = found.normals
-            by_normals -= bent * (by_normals * bent).sum(1, keepdims=True)
-            reach = _COARSE * (_FINE / _COARSE) ** min(1, (n / rounds - _NORMALS_FROM) / 0.64)
-            bent = bent + rate_normals.step(smoothed(by_normals, even, reach), share)
-            if turn == 0:
-                bent -= np.float32(_NEAR_SHAPE) * smoothed(bent - normals, even, _WIDE)
-            bent /= np.linalg.norm(bent, axis=1, keepdims=True)
+            self._turn(batch, found.normals, n, share)
         if n % _PRIOR_ROUNDS == _PRIOR_ROUNDS - 1 and n >= 2 * _PRIOR_ROUNDS:
-            kd, ks = _agreed(kd, ks, trust_kd, trust_ks, edges, n >= _DECIDED_FROM * rounds)
+            self.kd[:], self._ks[:] = _agreed(
+                self.kd, self._ks, self._trust_kd, self._trust_ks, self._edges, n >= _DECIDED_FROM * rounds
+            )
         if turn == 0:
-            losses.append((n, float(found.loss[0]) / len(batch)))
-            report((n + 1) / rounds, {"image": losses[-1][1]}, kd.copy)
-    weights = cosine_weights(bent, visible)
-    radiance = np.exp(light.logarithm())
-    seen_share = weights.sum(1)
-    irradiance = weights @ prefilter.halves(radiance)[2] + np.maximum(1 - seen_share, 0)[:, None] * ambient
-    return Appearance(
-        kd.astype(np.float32),
-        ks.astype(np.float32),
-        bent.astype(np.float32),
-        radiance.reshape(6, LIGHT_SIZE, LIGHT_SIZE, 3),
-        ambient,
-        gain,
-        irradiance.astype(np.float32),
-        np.clip(seen_share, 0, 1),
-        np.array(losses, np.float32),
-    )
+            self.losses[n // _BATCHES] = n, found.loss[0] / len(batch)
+        self.done[0] = n + 1
+
+    def _turn(self, batch: NDArray[np.int64], gradient: Float, n: int, share: float) -> None:
+        """Bend the normals by the gradient (n,3) of a batch's."""
+        by_normals = np.zeros_like(self._bent)
+        by_normals[batch] = gradient
+        by_normals -= self._bent * (by_normals * self._bent).sum(1, keepdims=True)
+        reach = _COARSE * (_FINE / _COARSE) ** min(1, (n / self._rounds - _NORMALS_FROM) / 0.64)
+        self._bent += self._rates["normals"].step(smoothed(by_normals, self._even, reach), share)
+        if n % _BATCHES == 0:
+            self._bent -= np.float32(_NEAR_SHAPE) * smoothed(self._bent - self._normals, self._even, _WIDE)
+        self._bent /= np.linalg.norm(self._bent, axis=1, keepdims=True)
+
+    def appearance(self) -> Appearance:
+        """As of now."""
+        weights = cosine_weights(self._bent, self._visible)
+        radiance = np.exp(self._light.logarithm())
+        seen_share = weights.sum(1)
+        irradiance = weights @ self._prefilter.halves(radiance)[2]
+        irradiance += np.maximum(1 - seen_share, 0)[:, None] * self._ambient
+        return Appearance(
+            self.kd,
+            self._ks,
+            self._bent,
+            radiance.reshape(6, LIGHT_SIZE, LIGHT_SIZE, 3),
+            self._ambient,
+            self._gain,
+            irradiance,
+            np.clip(seen_share, 0, 1),
+            self.losses,
+        )
 
 
 def begin(seen: Observations, mean: Float, level: float) -> Float:
@@ -211,9 +300,3 @@ def _slopes(normals: Float, visible: NDArray[np.uint8], coarse: Float, around: F
     toward = (coarse[:, :, None] * around[:, None, :]).reshape(len(coarse), 9)
     slopes: Float = (facing @ toward).reshape(-1, 3, 3)
     return slopes
-
-
-def _only_coarse(gradient: Float) -> list[Float]:
-    """A gradient by the coarse light, as by all of `Prefilter.halves`."""
-    finer = [np.zeros((6 * (LIGHT_SIZE >> k) ** 2, 3), np.float32) for k in range(2)]
-    return [*finer, gradient.astype(np.float32)]

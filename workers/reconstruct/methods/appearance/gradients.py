@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 from workers.geometry.kernels import Real, kernel, parallel_kernel
 from workers.reconstruct.methods.appearance.observations import Observations
 from workers.reconstruct.methods.appearance.occlusion import SIZE
-from workers.render.shading import DIELECTRIC, Probe, corners, lean_at, level_of, on_cube, split_at
+from workers.render.lamps import sent_on
+from workers.render.shading import (
+    DIELECTRIC,
+    Probe,
+    corners,
+    lamps_share,
+    lean_at,
+    level_of,
+    on_cube,
+    split_at,
+)
 
 Float = NDArray[np.float32]
 
@@ -44,7 +54,8 @@ class Surface(NamedTuple):
 class Gradients(NamedTuple):
     """By the n points of a batch: kd (n,3), ks (n,2), normals (n,3), irradiance (n,3), and the diagonals of
     the Gauss-Newton matrix kd_curvature (n,3), ks_curvature (n,2). Summed over them: levels (T,3) of the
-    light, ambient (3,), gain (N,3), loss (1,); while being computed those have a first axis of blocks.
+    light, power (B,3) of its lamps, ambient (3,), gain (N,3), loss (1,); while being computed those have a
+    first axis of blocks.
     """
 
     kd: Float
@@ -54,6 +65,7 @@ class Gradients(NamedTuple):
     kd_curvature: Float
     ks_curvature: Float
     levels: Float
+    power: Float
     ambient: Float
     gain: Float
     loss: Float
@@ -75,12 +87,17 @@ def gradients(
     """
     n, normals = len(ids), len(surface.slope)
     shapes: list[tuple[int, ...]] = [(n, 3), (n, 2), (normals, 3), (n, 3), (n, 3), (n, 2)]
-    shapes += [(_BLOCKS, *light.levels.shape), (_BLOCKS, 3), (_BLOCKS, *gain.shape), (_BLOCKS, 1)]
+    shapes += [
+        (_BLOCKS, *light.levels.shape),
+        (_BLOCKS, *light.power.shape),
+        (_BLOCKS, 3),
+        (_BLOCKS, *gain.shape),
+        (_BLOCKS, 1),
+    ]
     out = Gradients(*[np.zeros(shape, np.float32) for shape in shapes])
     _accumulate(ids, seen, surface, ambient, gain, light, *part, out)
-    return out._replace(
-        levels=out.levels.sum(0), ambient=out.ambient.sum(0), gain=out.gain.sum(0), loss=out.loss.sum(0)
-    )
+    summed = {name: getattr(out, name).sum(0) for name in ("levels", "power", "ambient", "gain", "loss")}
+    return out._replace(**summed)
 
 
 @parallel_kernel
@@ -118,10 +135,15 @@ def _point(
     near, far = np.empty(4, np.int64), np.empty(4, np.int64)
     near_share, far_share = np.empty(4, np.float32), np.empty(4, np.float32)
     split, pull, turn = np.empty(6, np.float32), np.empty(3, np.float32), np.empty(3, np.float32)
+    count = len(light.cells)
+    sent = np.empty((5, count), np.float32)
+    of_f0, apart = np.empty((3, 2), np.float32), np.empty((3, 2), np.float32)  # and slopes with roughness
+    pushed = np.empty((3, 2), np.float32)  # the gradient by what is mirrored, by F0 and without
     normal, kd, irradiance = surface.normals[i], surface.kd[i], surface.irradiance[k]
     roughness, metalness = surface.ks[i, 0], surface.ks[i, 1]
     level, part, slope = level_of(light, roughness)
     lean, lean_slope = lean_at(roughness)
+    share, share_slope = lamps_share(level, part, slope)
     half = np.float32(0.5)
     for at in range(seen.start[i] + first, seen.start[i + 1], stride):
         taken, weight, towards = seen.photo[at], stride * seen.weight[at], seen.towards[at]
@@ -132,7 +154,22 @@ def _point(
             ahead * normal[1] - lean * towards[1],
             ahead * normal[2] - lean * towards[2],
         )
-        split_at(light, roughness, max(along, np.float32(_LEAST_COSINE)), split)
+        bounded = max(along, np.float32(_LEAST_COSINE))
+        split_at(light, roughness, bounded, split)
+        of_f0[:], apart[:], pushed[:] = 0, 0, 0
+        if share > 0:
+            sent_on(light.towards, light.angle, roughness, normal, towards, bounded, sent)
+            for b in range(count):
+                if sent[0, b] <= 0:
+                    continue
+                by_r, f = sent[2, b] * share + sent[0, b] * share_slope, sent[1, b]
+                amount = sent[0, b] * share
+                for c in range(3):
+                    power = _power(light, b, surface.visible[i], ambient, c)
+                    of_f0[c, 0] += amount * (1 - f) * power
+                    of_f0[c, 1] += by_r * (1 - f) * power
+                    apart[c, 0] += amount * f * power
+                    apart[c, 1] += by_r * f * power
         face, s, t = on_cube(x, y, z)
         corners(light, level, face, s, t, near, near_share)
         corners(light, level + 1, face, s, t, far, far_share)
@@ -153,7 +190,7 @@ def _point(
             facing = np.float32(DIELECTRIC) * (1 - metalness) + kd[c] * metalness
             glossy = facing * split[0] + split[1]
             diffuse = (1 - metalness) * even * irradiance[c]
-            shown = kd[c] * diffuse + glossy * mirror
+            shown = kd[c] * diffuse + glossy * mirror + facing * of_f0[c, 0] + apart[c, 0]
             model, pixel = gain[taken, c] * shown, seen.colour[at, c]
             if pixel > np.float32(_SATURATED) and model > np.float32(_SATURATED):
                 continue
@@ -165,13 +202,17 @@ def _point(
             push = weight * error * robust * steep
             out.gain[block, taken, c] += push * shown
             push *= gain[taken, c]
-            by_kd = diffuse + metalness * split[0] * mirror
-            by_metalness = (kd[c] - np.float32(DIELECTRIC)) * split[0] * mirror - kd[c] * even * irradiance[c]
+            by_facing = split[0] * mirror + of_f0[c, 0]
+            by_kd = diffuse + metalness * by_facing
+            by_metalness = (kd[c] - np.float32(DIELECTRIC)) * by_facing - kd[c] * even * irradiance[c]
             by_roughness = (
                 (facing * split[2] + split[3]) * mirror
                 + glossy * free * (above - below) * slope
                 + (1 - metalness) * kd[c] * even_slope * irradiance[c]
+                + facing * of_f0[c, 1]
+                + apart[c, 1]
             )
+            pushed[c, 0], pushed[c, 1] = push * facing, push
             out.kd[k, c] += push * by_kd
             out.ks[k, 0] += push * by_roughness
             out.ks[k, 1] += push * by_metalness
@@ -188,6 +229,23 @@ def _point(
             for corner in range(4):
                 out.levels[block, near[corner], c] += pull[c] * (1 - part) * near_share[corner]
                 out.levels[block, far[corner], c] += pull[c] * part * far_share[corner]
+        if share > 0:
+            for b in range(count):
+                if sent[0, b] <= 0:
+                    continue
+                free_lamp, steepness = surface.visible[i, light.cells[b]] > 0, np.float32(0)
+                for c in range(3):
+                    reach = share * (pushed[c, 0] * (1 - sent[1, b]) + pushed[c, 1] * sent[1, b])
+                    steepness += reach * _power(light, b, surface.visible[i], ambient, c)
+                    if free_lamp:
+                        out.power[block, b, c] += reach * sent[0, b]
+                    else:
+                        out.ambient[block, c] += reach * sent[0, b] * light.angle[b]
+                if len(surface.slope) > 0:
+                    by_view = sent[4, b] if along >= np.float32(_LEAST_COSINE) else np.float32(0)
+                    for c in range(3):
+                        toward = sent[3, b] * light.towards[c, b] + by_view * towards[c]
+                        out.normals[k, c] += steepness * toward
         by_s, by_t = np.float32(0), np.float32(0)
         for c in range(3):
             ds, dt = _steepness(light, level, near, near_share, c)
@@ -209,6 +267,13 @@ def _point(
         for c in range(3):
             for axis in range(3):
                 out.normals[k, axis] += out.irradiance[k, c] * surface.slope[k, c, axis]
+
+
+@kernel
+def _power(light: Probe, k: int, visible: NDArray[np.uint8], ambient: Float, c: int) -> Real:
+    """Of lamp k in channel c, or of what hides it."""
+    power: Real = light.power[k, c] if visible[light.cells[k]] > 0 else ambient[c] * light.angle[k]
+    return power
 
 
 @kernel

@@ -130,7 +130,7 @@ def _product(
 
 def smoothed(field: Float, between: sparse.csr_matrix, smooth: float) -> Float:
     """(V,C) nearly (1 + smooth L)^-1 field."""
-    return relaxed(field, np.ones_like(field), between, smooth, field, 0, rounds=6)
+    return relaxed(field, np.ones_like(field), between, smooth, field, 0, rounds=5)
 
 
 def of_colour(kd: Float, values: Float, trust: Float) -> Float:

@@ -88,7 +88,8 @@ def physical(
     materials = np.concatenate([np.log(appearance.kd), appearance.ks], axis=1)
     materials = harmonic_fill(materials, known, faces)
     kd, ks = np.exp(materials[:, :3]), materials[:, 3:]
-    light = probe(Prefilter.of_size(LIGHT_SIZE), appearance.light.reshape(-1, 3))
+    # What is finer than the vertices is a ratio: a light without lamps is enough for that.
+    light = probe(Prefilter.of_size(LIGHT_SIZE), appearance.light.reshape(-1, 3), lamps=0)
     found = (visible, photos, light, appearance.ambient, appearance.gain)
     every = np.arange(len(vertices), dtype=np.int32)
     whole = Points(vertices, normals, appearance.normals, ks, appearance.irradiance, kd, every)
