@@ -99,19 +99,24 @@ def test_a_job_killed_over_and_over_goes_on_from_where_it_was(
     assert whole.light is not None
     assert len(whole.losses) == 6
     done: list[str] = []
-    steps = (shape, "_swept"), (shape, "refined"), (surface, "unwrap"), (surface, "fit")
+    steps = (shape, "_swept"), (shape, "refined"), (surface, "unwrapping"), (surface, "fit")
     for module, name in steps:
         monkeypatch.setattr(module, name, _noted(done, name, getattr(module, name)))
-    settings, killed, heard = Settings("preview", checkpoints=_Deadly(tmp_path)), [], []
-    for _ in range(5):
-        with pytest.raises(_Killed) as caught:
-            reconstruct(capture, settings, _quiet)
-        killed.append(str(caught.value))
-    assert killed == ["rough", "field", "surface", "atlas", "appearance"]
-    resumed = reconstruct(capture, settings, lambda share, info: heard.append((share, info["step"])))
+    settings, killed = Settings("preview", checkpoints=_Deadly(tmp_path)), []
+    heard: list[tuple[float, str]] = []
+    resumed = None
+    while resumed is None:
+        heard.clear()
+        try:
+            resumed = reconstruct(capture, settings, lambda share, info: heard.append((share, info["step"])))
+        except _Killed as kill:
+            killed.append(str(kill))
+    # The charts may have been saved by then, beside the fit.
+    assert killed in (states := ["rough", "field", "surface", "appearance"], [*states, "atlas"])
     assert heard == sorted(heard, key=lambda said: said[0])
     assert heard[0][0] > 0.3  # of what is left to do once the box is known
-    assert done == ["_swept", "_swept", "_swept", "refined", "unwrap", "fit"]
+    assert [name for name in done if name != "unwrapping"] == ["_swept"] * 3 + ["refined", "fit"]
+    assert done.count("unwrapping") == 2 - (killed == states)
     for name in ("vertices", "faces", "uv", "kd", "ks", "normal_map", "light"):
         assert getattr(whole, name).tobytes() == getattr(resumed, name).tobytes()
     assert resumed.losses == whole.losses

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import os
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from workers.render.environment import to_equirectangular
 _FEW_VIEWS = 8
 _LIGHT_HEIGHT = 128  # of light.hdr, in pixels
 _JUDGED = 4  # of the views it was made from
-_LOOKED_AT = {"preview": 256}  # pixels of a picture's longer side that it is judged by, at most; else all
 _ONE_SIDE = 1.75  # radians between the two views farthest apart: less leaves a side unseen
 _NONSENSE = 0.3  # silhouette IoU below which what came out is no model of the object
 _DISAGREEMENT = 0.9  # silhouette IoU below which masks and poses do not belong together
@@ -74,9 +73,9 @@ def run(
     if len(held_out):
         judged["holdout"] = held_out
     render = renderer(mesh)
-    size = _LOOKED_AT.get(settings.profile, max(data.scene.masks.shape))
     likeness = {
-        kind: compare(render, smaller(data.scene.select(views), size)) for kind, views in judged.items()
+        kind: compare(render, smaller(data.scene.select(views), settings.judged))
+        for kind, views in judged.items()
     }
     overlap = min(each.silhouette_iou for each in likeness.values())
     if overlap < _NONSENSE:
@@ -129,19 +128,25 @@ def _drawn(info: dict[str, Any], previews: Previews) -> dict[str, Any]:
 
 
 class _Clock:
-    """Passes reports on, charging the CPU time since the last one to the step it names."""
+    """Passes reports on, charging the CPU time since the last one to the step it names; that of a process
+    started meanwhile to the step that has waited for its end.
+    """
 
     def __init__(self, report: Report) -> None:
         self.spent: dict[str, float] = {}
         self._report = report
-        self._last = time.process_time()
+        self._last = _cpu_seconds()
 
     def report(self, fraction: float, info: dict[str, Any]) -> None:
-        now = time.process_time()
+        now = _cpu_seconds()
         step = str(info.get("step", "other"))
         self.spent[step] = self.spent.get(step, 0) + now - self._last
         self._last = now
         self._report(fraction, info)
+
+
+def _cpu_seconds() -> float:
+    return sum(os.times()[:4])
 
 
 def _warnings(scene: Scene, vertices: NDArray[np.float32], overlap: float) -> list[str]:

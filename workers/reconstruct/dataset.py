@@ -13,6 +13,7 @@ from workers.geometry.cameras import photo_frames, read_cameras
 from workers.geometry.errors import NumericError
 from workers.geometry.images import read_grey, read_rgb
 from workers.reconstruct.methods.model import Scene
+from workers.reconstruct.threads import each
 
 Image = NDArray[np.uint8]
 
@@ -47,10 +48,10 @@ def read_dataset(inputs: Path) -> Dataset:
     cameras = cameras.select(kept)
     from_world = np.array(world["to_normalised"], np.float64)
     size = (cameras.height, cameras.width)
-    images = [_checked(read_rgb, inputs / "dataset" / "images" / name, size) for name in cameras.names]
+    photos = [inputs / "dataset" / "images" / name for name in cameras.names]
     scene = Scene(
-        images=np.stack(images),
-        masks=np.stack([_checked(read_grey, masks[i], size) > 127 for i in kept]),
+        images=np.stack(each(lambda path: _checked(read_rgb, path, size), photos)),
+        masks=np.stack(each(lambda i: _checked(read_grey, masks[i], size) > 127, kept)),
         cameras=cameras.transformed(from_world),
         frames=photo_frames(inputs / "dataset" / "cameras.json")[kept],
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from workers.geometry.images import write_png
 from workers.reconstruct.methods.model import TexturedMesh
+from workers.reconstruct.threads import each
 
 # texture_ks.png packs occlusion, roughness and metalness in red, green and blue, as glTF does.
 _MATERIAL = """\
@@ -41,5 +42,5 @@ def write_obj(folder: Path, mesh: TexturedMesh, vertices: NDArray[np.float64]) -
     lines += [f"f {a}/{d}/{a} {b}/{e}/{b} {c}/{f}/{c}" for a, d, b, e, c, f in corners.tolist()]
     (folder / "mesh.obj").write_text("\n".join(lines) + "\n")
     (folder / "mesh.mtl").write_text(_MATERIAL)
-    for name, image in (("kd", mesh.kd), ("ks", mesh.ks), ("n", mesh.normal_map)):
-        write_png(folder / f"texture_{name}.png", image)
+    textures = [folder / f"texture_{name}.png" for name in ("kd", "ks", "n")]
+    each(write_png, textures, (mesh.kd, mesh.ks, mesh.normal_map))

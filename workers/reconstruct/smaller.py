@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from workers.reconstruct.methods.model import Scene
+from workers.reconstruct.threads import each
 
 
 def smaller(scene: Scene, pixels: int) -> Scene:
@@ -14,11 +16,12 @@ def smaller(scene: Scene, pixels: int) -> Scene:
     if share >= 1:
         return scene
     height, width = (max(1, round(share * side)) for side in scene.masks.shape[1:])
-    images = [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in scene.images]
-    covers = [
-        cv2.resize(mask.astype(np.uint8) * 255, (width, height), interpolation=cv2.INTER_AREA)
-        for mask in scene.masks
-    ]
+
+    def shrunk(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+    images = each(shrunk, scene.images)
+    covers = each(lambda mask: shrunk(mask.astype(np.uint8) * 255), scene.masks)
     factor = np.array([width, height] * 2) / np.array(scene.masks.shape[:0:-1] * 2)
     frames = scene.frames * factor
     return Scene(

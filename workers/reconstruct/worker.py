@@ -13,7 +13,7 @@ class Reconstruct(Worker[MasksReady]):
 
     stage = "reconstruct"
     consumes = MasksReady
-    algorithm = "3"
+    algorithm = "4"
     compute = "workers.reconstruct.compute"
 
     def inputs(self, event: MasksReady) -> Inputs:

@@ -25,21 +25,20 @@ The process gets none of the worker's secrets, so a picture that takes over its 
 store.
 """
 
-import contextlib
 import errno
 import importlib
 import inspect
 import json
 import os
 import queue
-import resource
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
+
+from workers.runtime.usage import metered
 
 
 def main(modules: list[str]) -> None:
@@ -59,7 +58,7 @@ def _perform(task: dict[str, Any], answers: TextIO) -> dict[str, Any]:
         module = importlib.import_module(task["module"])
         long = "scratch" in inspect.signature(module.run).parameters
         more = {"scratch": Path(task["scratch"])} if long else {}
-        with _metered() as usage:
+        with metered() as usage:
             done = module.run(Path(task["inputs"]), Path(task["outputs"]), task["parameters"], report, **more)
         return {"done": done, "usage": usage}
     except Exception as error:
@@ -96,32 +95,6 @@ def _tasks() -> Iterator[dict[str, Any]]:
     threading.Thread(target=read, daemon=True).start()
     while True:
         yield waiting.get()
-
-
-@contextlib.contextmanager
-def _metered() -> Iterator[dict[str, float]]:
-    """Wall and CPU seconds of what runs inside, and the highest memory reached, in MB."""
-    usage: dict[str, float] = {}
-    wall, cpu = time.monotonic(), _cpu_seconds()
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # start the peak anew: the process is reused
-    yield usage
-    usage["wall_seconds"] = round(time.monotonic() - wall, 3)
-    usage["cpu_seconds"] = round(_cpu_seconds() - cpu, 3)
-    usage["peak_rss_mb"] = round(_peak_rss_kb() * 1024 / 1e6, 1)
-
-
-def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _peak_rss_kb() -> int:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":

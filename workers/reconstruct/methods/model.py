@@ -51,6 +51,11 @@ class Settings:
     seed: int = 0
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
 
+    @property
+    def judged(self) -> int:
+        """Pixels of a photo's longer side that the model is judged by, at most."""
+        return 256 if self.profile == "preview" else 1 << 20
+
 
 @dataclass(frozen=True)
 class Sketch:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import math
+import pickle
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from subprocess import PIPE, Popen
+from typing import Any
 
 import cv2
 import numpy as np
-import xatlas
 from numpy.typing import NDArray
 
+from workers.reconstruct.methods.appearance import charts
 from workers.render.rasterizer import interpolate, rasterize
 
 Float = NDArray[np.float32]
 Index = NDArray[np.int32]
+Charts = dict[str, NDArray[Any]]  # source, faces and uv of an `Atlas`
 
-_PADDING = 4  # texels between charts
 _SMALLEST = 256
 _DENSITY = 1.1  # texels for a pixel of the photos, at least
 _USED = 0.6  # of an atlas, by charts
@@ -58,22 +65,51 @@ class Atlas:
         return padded(sheet, on_chart)
 
 
+@contextmanager
+def unwrapping(
+    vertices: Float, faces: Index, size: int, keep: Callable[[Charts], None] = lambda charts: None
+) -> Iterator[Callable[[], Atlas]]:
+    """Start to unwrap the mesh (V,3), (F,3) for a texture of size x size texels; gives what waits for the
+    atlas and returns it. Whoever leaves before ends it.
+
+    keep: called in a thread as soon as the charts are there, with what `laid_out` takes. Raises, once waited
+    for, what xatlas or `keep` does.
+    """
+    program = [sys.executable, "-P", charts.__file__]
+    with Popen(program, stdin=PIPE, stdout=PIPE) as process, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(_answered, process, pickle.dumps((vertices, faces, size)), keep)
+
+        def atlas() -> Atlas:
+            found = answer.result()
+            process.wait()  # so that what it cost counts from here on
+            return laid_out(**found, size=size)
+
+        try:
+            yield atlas
+        finally:
+            process.kill()
+
+
+def _answered(process: Popen[bytes], question: bytes, keep: Callable[[Charts], None]) -> Charts:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(BrokenPipeError), process.stdin as stdin:
+        stdin.write(question)
+    answer = process.stdout.read()
+    try:
+        found: Charts | Exception = pickle.loads(answer)
+    except (EOFError, pickle.UnpicklingError):
+        raise RuntimeError(f"the process that unwraps ended with status {process.wait()}") from None
+    if isinstance(found, Exception):
+        raise found
+    keep(found)
+    return found
+
+
 def unwrap(vertices: Float, faces: Index, size: int) -> Atlas:
     """Atlas of the mesh (V,3), (F,3) for a texture of size x size texels."""
-    charts = xatlas.ChartOptions()
-    charts.max_iterations = 1
-    charts.max_cost = 4.0
-    pack = xatlas.PackOptions()
-    pack.resolution = size
-    pack.padding = _PADDING
-    pack.bilinear = True
-    pack.rotate_charts_to_axis = False
-    atlas = xatlas.Atlas()
-    atlas.add_mesh(vertices, faces.astype(np.uint32))
-    atlas.generate(charts, pack)
-    source, atlas_faces, uv = atlas[0]
-    index = np.ascontiguousarray(atlas_faces, np.int32)
-    return laid_out(source.astype(np.int32), index, uv.astype(np.float32), size)
+    with unwrapping(vertices, faces, size) as atlas:
+        return atlas()
 
 
 def laid_out(source: Index, faces: Index, uv: Float, size: int) -> Atlas:
@@ -89,10 +125,14 @@ def texture_size(vertices: Float, faces: Index, pixels: float, largest: int) -> 
 
     pixels: that one unit of length covers in a photo.
     """
-    a, b, c = vertices[faces].transpose(1, 0, 2)
-    area = float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum()) / 2
-    wanted = _DENSITY * pixels * math.sqrt(area / _USED)
+    wanted = _DENSITY * pixels * math.sqrt(area(vertices, faces) / _USED)
     return min(largest, max(_SMALLEST, 1 << math.ceil(math.log2(wanted))))
+
+
+def area(vertices: Float, faces: Index) -> float:
+    """Of the surface (V,3), (F,3)."""
+    a, b, c = vertices[faces].transpose(1, 0, 2)
+    return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum()) / 2
 
 
 def padded(image: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from workers.geometry.cameras import Cameras
 from workers.geometry.kernels import Real, kernel, parallel_kernel
 from workers.reconstruct.methods.model import Scene
+from workers.reconstruct.threads import each
 from workers.render.depth import depth_maps
 
 Float = NDArray[np.float32]
@@ -42,12 +43,15 @@ def prepare(scene: Scene, vertices: Float, faces: Index) -> Photos:
     """Depth and trust of each photo for the surface (V,3), (F,3) it is going to colour."""
     depth = depth_maps(vertices, faces, scene.cameras)
     trust = np.empty_like(depth)
-    for i, mask in enumerate(scene.masks):
-        clear = (mask & (depth[i] > 0)).astype(np.uint8)
-        clear[:, 1:][np.abs(np.diff(depth[i], axis=1)) > _JUMP] = 0
-        clear[1:][np.abs(np.diff(depth[i], axis=0)) > _JUMP] = 0
-        trust[i] = np.clip((cv2.distanceTransform(clear, cv2.DIST_L2, 5) - 1) / _RAMP, 0, 1)
+    each(_trust, scene.masks, depth, trust)
     return Photos(scene.images, np.stack([depth, trust], axis=-1), scene.cameras)
+
+
+def _trust(mask: NDArray[np.bool_], depth: Float, out: Float) -> None:
+    clear = (mask & (depth > 0)).astype(np.uint8)
+    clear[:, 1:][np.abs(np.diff(depth, axis=1)) > _JUMP] = 0
+    clear[1:][np.abs(np.diff(depth, axis=0)) > _JUMP] = 0
+    out[:] = np.clip((cv2.distanceTransform(clear, cv2.DIST_L2, 5) - 1) / _RAMP, 0, 1)
 
 
 def colours(points: Float, normals: Float, photos: Photos) -> tuple[Float, Float]:

@@ -5,22 +5,23 @@ masks; no training.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.geometry.mesh import vertex_normals
 from workers.reconstruct.checkpoints import Checkpoints
-from workers.reconstruct.methods.appearance.atlas import Atlas, laid_out, texture_size, unwrap
-from workers.reconstruct.methods.appearance.bake import prepare
+from workers.reconstruct.methods.appearance.atlas import Atlas, laid_out, texture_size, unwrapping
+from workers.reconstruct.methods.appearance.bake import Photos, prepare
 from workers.reconstruct.methods.appearance.fit import Appearance, fit
 from workers.reconstruct.methods.appearance.observations import gather
 from workers.reconstruct.methods.appearance.occlusion import visible_directions
-from workers.reconstruct.methods.appearance.sketch import draft, sketch
+from workers.reconstruct.methods.appearance.sketch import Draft, draft, sketch
 from workers.reconstruct.methods.appearance.texture import photographed, physical
 from workers.reconstruct.methods.model import Report, Scene, Settings, Sketch, TexturedMesh
 from workers.reconstruct.methods.surface.profiles import Profile, profile
@@ -39,8 +40,8 @@ _SHARES = {
     "sweep": 4.5,
     "refine": 7.0,
     "mesh": 5.0,
-    "unwrap": 5.0,
     "materials": 10.0,
+    "unwrap": 0.5,
     "bake": 6.0,
 }
 # By what is saved: the steps it spares whoever goes on from there.
@@ -75,47 +76,28 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
     done("box", 1)
     vertices, faces = _shape(views, work, checkpoints, done)
     normals = vertex_normals(vertices, faces)
-    done("mesh", 1, lambda: sketch(views.colour, vertices, faces))
-    atlas = _unwrapped(vertices, faces, _texels(views.colour, vertices, faces, work.texture), checkpoints)
+    size = _texels(views.colour, vertices, faces, work.texture)
+    with _unwrapped(vertices, faces, size, checkpoints) as unwrapped:
+        done("mesh", 1, lambda: sketch(views.colour, vertices, faces))
+        photos = prepare(views.colour, vertices, faces)
+        reach = 1.02 * float(np.linalg.norm(views.half))
+        matter = _matter(vertices, faces, normals, photos, reach, work, settings, done)
+        atlas = unwrapped()
     done("unwrap", 1)
-    prepared = prepare(views.colour, vertices, faces)
-    light, losses = None, []
-    if work.rounds:
-        seen = gather(vertices, normals, prepared)
-        known = seen.enough()
-        visible = visible_directions(vertices, faces, normals, 1.02 * float(np.linalg.norm(views.half)))
-        simple = cache(lambda: draft(vertices, faces, known))
-        saved = checkpoints.load("appearance")
-        if saved is None:
-            found = fit(
-                faces,
-                normals,
-                visible,
-                seen,
-                len(prepared.images),
-                work.rounds,
-                settings.seed,
-                lambda part, losses, colours: done(
-                    "materials", part, lambda: simple().painted(colours()), losses=losses
-                ),
-            )
-            checkpoints.save("appearance", found.arrays())
-        else:
-            found = Appearance(**saved)
-        light, losses = found.light, found.history()
+    if matter is None:
+        textures = photographed(vertices, faces, normals, atlas, photos, lambda part: done("bake", part))
+    else:
         textures = physical(
             vertices,
             faces,
             normals,
-            visible,
-            found,
-            known,
+            matter.visible,
+            matter.found,
+            matter.known,
             atlas,
-            prepared,
-            lambda part: done("bake", part, lambda: simple().painted(found.kd)),
+            photos,
+            lambda part: done("bake", part, lambda: matter.draft().painted(matter.found.kd)),
         )
-    else:
-        textures = photographed(vertices, faces, normals, atlas, prepared, lambda part: done("bake", part))
     return TexturedMesh(
         vertices=_moved(vertices, views.back)[atlas.source],
         faces=atlas.faces,
@@ -124,8 +106,8 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
         kd=textures.kd,
         ks=textures.ks,
         normal_map=textures.normal_map,
-        light=light,
-        losses=losses,
+        light=matter and matter.found.light,
+        losses=matter.found.history() if matter else [],
         warnings=_warnings(views.stayed),
     )
 
@@ -164,13 +146,62 @@ def _texels(scene: Scene, vertices: Float, faces: Index, largest: int) -> int:
     return texture_size(vertices, faces, float(np.median(scene.cameras.magnification)), largest)
 
 
-def _unwrapped(vertices: Float, faces: Index, size: int, checkpoints: Checkpoints) -> Atlas:
+def _unwrapped(
+    vertices: Float, faces: Index, size: int, checkpoints: Checkpoints
+) -> AbstractContextManager[Callable[[], Atlas]]:
+    """What `unwrapping` gives, from the charts that were saved where there are any."""
     saved = checkpoints.load("atlas")
     if saved is not None:
-        return laid_out(**saved, size=size)
-    atlas = unwrap(vertices, faces, size)
-    checkpoints.save("atlas", {"source": atlas.source, "faces": atlas.faces, "uv": atlas.uv})
-    return atlas
+        return nullcontext(lambda: laid_out(**saved, size=size))
+    return unwrapping(vertices, faces, size, lambda charts: checkpoints.save("atlas", charts))
+
+
+class _Matter(NamedTuple):
+    """What the surface is made of, found at its V vertices; visible, known: see `physical`; draft: makes what
+    shows it.
+    """
+
+    visible: NDArray[np.uint8]
+    known: NDArray[np.bool_]
+    found: Appearance
+    draft: Callable[[], Draft]
+
+
+def _matter(
+    vertices: Float,
+    faces: Index,
+    normals: Float,
+    photos: Photos,
+    reach: float,
+    work: Profile,
+    settings: Settings,
+    done: Callable[..., None],
+) -> _Matter | None:
+    """Materials and light, None where the profile asks for none. reach: see `visible_directions`."""
+    if not work.rounds:
+        return None
+    seen = gather(vertices, normals, photos)
+    known = seen.enough()
+    visible = visible_directions(vertices, faces, normals, reach)
+    simple = cache(lambda: draft(vertices, faces, known))
+    saved = settings.checkpoints.load("appearance")
+    if saved is not None:
+        return _Matter(visible, known, Appearance(**saved), simple)
+    found = fit(
+        faces,
+        normals,
+        visible,
+        seen,
+        len(photos.images),
+        work.rounds,
+        settings.seed,
+        lambda part, losses, colours: done(
+            "materials", part, lambda: simple().painted(colours()), losses=losses
+        ),
+        settings.checkpoints,
+    )
+    settings.checkpoints.save("appearance", found.arrays())
+    return _Matter(visible, known, found, simple)
 
 
 def _warnings(stayed: tuple[str, ...]) -> list[str]:

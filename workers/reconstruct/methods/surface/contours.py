@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.geometry.cameras import Cameras
-from workers.render.cpu.antialias import outline_crossings, screen_of
+from workers.render.cpu.outlines import outline_crossings, screen_of
 from workers.render.cpu.topology import joined
 from workers.render.depth import clip_positions
 from workers.render.rasterizer import interpolate, rasterize

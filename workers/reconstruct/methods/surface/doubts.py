@@ -14,6 +14,7 @@ from workers.geometry.grid import Grid
 from workers.geometry.kernels import Real, kernel, parallel_kernel
 from workers.reconstruct.methods.model import Scene
 from workers.reconstruct.methods.surface.masks import signed_distances
+from workers.reconstruct.threads import each
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -23,10 +24,13 @@ _VOXELS = 96
 _TOLERANCE = 2.0  # pixels a sample may be off a mask before that counts as a no
 
 
-def doubts(scene: Scene, half: NDArray[np.float64]) -> tuple[Bool, NDArray[np.int64]]:
+def doubts(
+    scene: Scene, half: NDArray[np.float64], distances: Float | None = None
+) -> tuple[Bool, NDArray[np.int64]]:
     """Where masks may miss something, and which do.
 
-    half: (3,) half sides of the object's box around 0. Samples of the box that only views near each other
+    half: (3,) half sides of the object's box around 0. distances: (N,h,w) of `signed_distances`, where they
+    are known. Samples of the box that only views near each other
     call outside may well be object, since these may be wrong together. Returns the pixels (N,h,w) such
     samples show in, in the views that call them outside; and for each view (N,) how many of those samples
     are missed by as many other masks as call them outside: a mask misses a sample where it shows the object
@@ -34,7 +38,8 @@ def doubts(scene: Scene, half: NDArray[np.float64]) -> tuple[Bool, NDArray[np.in
     """
     grid = Grid.around(-half, half, _VOXELS)
     views = len(scene.masks)
-    distances = signed_distances(scene.masks, scene.frames)
+    if distances is None:
+        distances = signed_distances(scene.masks, scene.frames)
     near = view_angles(scene.cameras) < _SAME_SIDE
     arguments = (
         distances,
@@ -50,10 +55,14 @@ def doubts(scene: Scene, half: NDArray[np.float64]) -> tuple[Bool, NDArray[np.in
     _doubt(*arguments, grid.shape, bare, room, left, blame)
     depth = np.linalg.norm(scene.cameras.centres, axis=1)
     focal = scene.cameras.intrinsics[:, :2].mean(1)
-    for i, pixels in enumerate(np.ceil(grid.spacing * focal / depth).astype(int)):
-        gap = np.ones((pixels + 2, pixels + 2), np.uint8)
+    pixels = np.ceil(grid.spacing * focal / depth).astype(int)
+
+    def close(i: int) -> None:
+        gap = np.ones((pixels[i] + 2, pixels[i] + 2), np.uint8)
         left[i], room[i] = (cv2.morphologyEx(image[i], cv2.MORPH_CLOSE, gap) for image in (left, room))
         bare[i] = (distances[i] < -2 * _TOLERANCE) & (left[i] == 0)
+
+    each(close, range(views))
     if bare.any():
         _doubt(*arguments, grid.shape, bare, room.copy(), left, blame)
     return room > 0, blame.sum(0)

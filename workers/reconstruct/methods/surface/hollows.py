@@ -16,6 +16,7 @@ from workers.geometry.kernels import Real, parallel_kernel
 from workers.geometry.pixels import pixel_of
 from workers.reconstruct.methods.model import Scene
 from workers.reconstruct.methods.surface.masks import beyond
+from workers.reconstruct.threads import each
 from workers.render.depth import depth_maps
 
 Float = NDArray[np.float32]
@@ -50,7 +51,7 @@ def hull_with_rims(distance: Float, grid: Grid, cut: Scene) -> Hull:
     hull is the surface. Convex places have such rims in some view; where few come near, for the number of
     views, the hull is stretched like a lid over a hollow, and the surface lies behind.
     """
-    outlines = np.stack([beyond(m, f) > 0 for m, f in zip(cut.masks, cut.frames, strict=True)])
+    outlines = np.stack(each(lambda mask, frame: beyond(mask, frame) > 0, cut.masks, cut.frames))
     chords = _rim_chords(*zero_surface(distance, grid), outlines, cut.cameras)
     support = np.zeros(grid.shape, np.float32)
     _vote(
@@ -93,14 +94,17 @@ def _rim_chords(vertices: Float, faces: Index, masks: NDArray[np.bool_], cameras
     """
     front = depth_maps(vertices, faces, cameras)
     back = depth_maps(vertices, faces, cameras, farthest=True)
-    chords = np.zeros_like(front)
+    return np.stack(each(_chords, front, back, masks))
+
+
+def _chords(front: Float, back: Float, mask: NDArray[np.bool_]) -> Float:
+    """(h,w) of one view, from its depth maps (h,w)."""
     kernel = np.ones((2 * _RIM + 1, 2 * _RIM + 1), np.uint8)
-    for i, mask in enumerate(masks):
-        chord = np.where(front[i] > 0, back[i] - front[i], np.float32(1e3))
-        shortest = np.where(front[i] > 0, chord, cv2.erode(chord, kernel))
-        inner = mask.astype(np.uint8)
-        band = (cv2.dilate(inner, kernel) > 0) & (cv2.erode(inner, kernel) == 0)
-        chords[i] = np.where(band & (shortest < 1e3), np.maximum(shortest, 1e-4), 0)
+    chord = np.where(front > 0, back - front, np.float32(1e3))
+    shortest = np.where(front > 0, chord, cv2.erode(chord, kernel))
+    inner = mask.astype(np.uint8)
+    band = (cv2.dilate(inner, kernel) > 0) & (cv2.erode(inner, kernel) == 0)
+    chords: Float = np.where(band & (shortest < 1e3), np.maximum(shortest, np.float32(1e-4)), np.float32(0))
     return chords
 
 

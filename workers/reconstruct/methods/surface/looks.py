@@ -14,6 +14,7 @@ from workers.reconstruct.methods.model import Scene
 from workers.reconstruct.methods.surface.silhouettes import cut_to_object
 from workers.reconstruct.methods.surface.sweep import choose_neighbours
 from workers.reconstruct.methods.surface.tones import brightness_drift, noise_level
+from workers.reconstruct.threads import each
 from workers.render.depth import depth_maps
 
 Float = NDArray[np.float32]
@@ -45,10 +46,15 @@ def look(
     """Views of size x size pixels at the surface field = 0, each to be compared with so many neighbours."""
     cut = cut_to_object(scene, half, size)
     guide = depth_maps(*zero_surface(field, grid), cut.cameras)
-    # Grey of three rounded channels is finer than rounded grey, which counts where it is dark.
-    bright = np.stack([cv2.cvtColor(i.astype(np.float32), cv2.COLOR_RGB2GRAY) for i in cut.images])
-    # In the dark of a hollow a few steps are all there is.
-    grey: Float = (np.log1p(bright / _DARK) / np.log1p(255 / _DARK)).astype(np.float32)
+    grey = np.stack(each(_logarithm, cut.images))
     chosen = choose_neighbours(view_angles(cut.cameras), min(neighbours, len(grey) - 1))
     drift, steady = brightness_drift(grey, guide, cut.cameras, chosen)
     return Look(cut, grey, guide, chosen, noise_level(grey, cut.masks), drift, steady)
+
+
+def _logarithm(image: NDArray[np.uint8]) -> Float:
+    # Grey of three rounded channels is finer than rounded grey, which counts where it is dark.
+    bright = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY)
+    # In the dark of a hollow a few steps are all there is.
+    grey: Float = (np.log1p(bright / _DARK) / np.log1p(255 / _DARK)).astype(np.float32)
+    return grey

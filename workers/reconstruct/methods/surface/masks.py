@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.reconstruct.threads import each
+
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
@@ -19,15 +21,18 @@ def signed_distances(masks: Bool, frames: NDArray[np.int64]) -> Float:
     cuts the object, see `beyond`.
     """
     distances = np.empty(masks.shape, np.float32)
-    for i, (mask, frame) in enumerate(zip(masks, frames, strict=True)):
-        pad = max(mask.shape) // 4 if _cut(mask, frame) else 1
-        wide = beyond(mask, frame, pad)
-        outside = cv2.distanceTransform(1 - wide, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        inside = cv2.distanceTransform(wide, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        # The border runs between pixels, half a pixel from either centre; the blur takes off the staircase.
-        signed = np.where(wide > 0, 0.5 - inside, outside - 0.5).astype(np.float32)
-        distances[i] = cv2.GaussianBlur(signed, (0, 0), 0.8)[pad:-pad, pad:-pad]
+    each(_signed_distance, masks, frames, distances)
     return distances
+
+
+def _signed_distance(mask: Bool, frame: NDArray[np.int64], out: Float) -> None:
+    pad = max(mask.shape) // 4 if _cut(mask, frame) else 1
+    wide = beyond(mask, frame, pad)
+    outside = cv2.distanceTransform(1 - wide, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    inside = cv2.distanceTransform(wide, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # The border runs between pixels, half a pixel from either centre; the blur takes off the staircase.
+    signed = np.where(wide > 0, 0.5 - inside, outside - 0.5).astype(np.float32)
+    out[:] = cv2.GaussianBlur(signed, (0, 0), 0.8)[pad:-pad, pad:-pad]
 
 
 def _cut(mask: Bool, frame: NDArray[np.int64]) -> bool:

@@ -23,15 +23,16 @@ _DOUBT = 4.0  # evidence for the background that a pixel needs to be left to it
 _SQUARE = np.ones((3, 3), np.uint8)  # pixels: what is narrower is a rim, and stays with the mask
 
 
-def mended(scene: Scene, half: NDArray[np.float64]) -> Scene:
+def mended(scene: Scene, half: NDArray[np.float64], distances: Float | None = None) -> Scene:
     """The scene with parts put back that masks miss, where the other masks prove that they miss something.
 
-    half: (3,) half sides of the object's box around 0. In a mask to blame (see `doubts`), a pixel is put back
-    where the views from other sides leave room for the object and its colour does not speak clearly for the
-    background around it: a shadow taken for the background, say. Only that direction needs mending: what one
-    mask wrongly adds the other views carve away, what it wrongly misses is cut out of the object.
+    half: (3,) half sides of the object's box around 0. distances: see `doubts`. In a mask to blame (again,
+    see there), a pixel is put back where the views from other sides leave room for the object and its colour
+    does not speak clearly for the background around it: a shadow taken for the background, say. Only that
+    direction needs mending: what one mask wrongly adds the other views carve away, what it wrongly misses is
+    cut out of the object.
     """
-    room, blame = doubts(scene, half)
+    room, blame = doubts(scene, half, distances)
     masks = scene.masks.copy()
     pixels = scene.cameras.magnification  # of the object's longest side
     for i in np.flatnonzero(blame > 0):

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.reconstruct.methods.model import Scene
+from workers.reconstruct.threads import each
 
 Float = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -31,32 +32,32 @@ def edge_offsets(scene: Scene, distances: Float) -> Array:
     edge by more than masks are usually off.) Such photos hold the object's full colour also where it covers
     less of a pixel, so their edges appear half a pixel too far out.
     """
-    found = np.full(len(scene.masks), np.nan)
+    return np.array(each(_edge_offset, scene.images, distances, scene.frames))
+
+
+def _edge_offset(image: NDArray[np.uint8], distance: Float, frame: NDArray[np.int64]) -> float:
+    left, top, right, bottom = frame
+    if right - left < 3 or bottom - top < 3:
+        return np.nan
     steps = np.arange(-_REACH, _REACH + _STEP / 2, _STEP)
-    for i, (left, top, right, bottom) in enumerate(scene.frames):
-        if right - left < 3 or bottom - top < 3:
-            continue
-        own = (slice(top, bottom), slice(left, right))
-        distance, image = distances[i][own], scene.images[i][own]
-        outside = image[(distance > 1) & (distance < _REACH)]
-        if (outside.max(1, initial=0) == 0).mean() < _VOID:
-            continue
-        change = np.minimum(_change(image, distance), _STRONG)
-        bins = np.round((distance + _REACH) / _STEP).astype(int)
-        known = (bins >= 0) & (bins < len(steps))
-        count = np.bincount(bins[known], minlength=len(steps))
-        if count.min() == 0:
-            continue
-        strength = np.bincount(bins[known], change[known], len(steps)) / count
-        strength = np.convolve(np.pad(strength, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
-        best = int(np.argmax(strength))
-        if not 0 < best < len(steps) - 1 or strength[best] < _PROMINENCE * np.median(strength):
-            continue
-        before, here, after = strength[best - 1 : best + 2]
-        offset = steps[best] + _STEP * 0.5 * (before - after) / min(before - 2 * here + after, -1e-9)
-        if offset - _STRAIGHT < -_CUT:
-            found[i] = offset - _STRAIGHT
-    return found
+    distance, image = distance[top:bottom, left:right], image[top:bottom, left:right]
+    outside = image[(distance > 1) & (distance < _REACH)]
+    if (outside.max(1, initial=0) == 0).mean() < _VOID:
+        return np.nan
+    change = np.minimum(_change(image, distance), _STRONG)
+    bins = np.round((distance + _REACH) / _STEP).astype(int)
+    known = (bins >= 0) & (bins < len(steps))
+    count = np.bincount(bins[known], minlength=len(steps))
+    if count.min() == 0:
+        return np.nan
+    strength = np.bincount(bins[known], change[known], len(steps)) / count
+    strength = np.convolve(np.pad(strength, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
+    best = int(np.argmax(strength))
+    if not 0 < best < len(steps) - 1 or strength[best] < _PROMINENCE * np.median(strength):
+        return np.nan
+    before, here, after = strength[best - 1 : best + 2]
+    offset = steps[best] + _STEP * 0.5 * (before - after) / min(before - 2 * here + after, -1e-9)
+    return float(offset - _STRAIGHT) if offset - _STRAIGHT < -_CUT else np.nan
 
 
 def _change(image: NDArray[np.uint8], distance: Float) -> Float:

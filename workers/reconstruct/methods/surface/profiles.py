@@ -12,9 +12,9 @@ class Profile:
     pixels: of the photos' longer sides that the shape is found from, at most. agree: whether cameras and
     masks are first made to agree with each other. voxels: samples on the longest side of the grid. coarse,
     fine: pixels of the views' sides in the second, wide sweep and in the narrow one. triangles: of the
-    finished mesh. polish: pixels of the views' sides that its vertices are refined by, at most; 0 leaves
-    them. texture: pixels of its sides, at most. photos: that colours are taken from, at most. rounds: of
-    fitting materials and light; 0 takes the photos' colours as they are.
+    finished mesh, at most. polish: pixels of the views' sides that its vertices are refined by, at most; 0
+    leaves them. texture: pixels of its sides, at most. photos: that colours are taken from, at most. rounds:
+    of fitting materials and light; 0 takes the photos' colours as they are.
     """
 
     pixels: int

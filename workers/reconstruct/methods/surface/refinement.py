@@ -23,6 +23,7 @@ from workers.reconstruct.methods.surface.contours import Contours, contours
 from workers.reconstruct.methods.surface.masks import signed_distances
 from workers.reconstruct.methods.surface.patches import Agreement, agreement, curvatures
 from workers.reconstruct.methods.surface.silhouettes import cut_to_object
+from workers.reconstruct.threads import each
 
 Float = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -86,7 +87,7 @@ def refined(
         outlines, depth = contours(
             vertices, normals, faces, cameras, views.distances, views.cut.frames, pixels
         )
-        shown = views.grey, depth, _clear(views.cut.masks, depth)
+        shown = views.grey, depth, np.stack(each(_clear, views.cut.masks, depth))
         moved = np.zeros(len(vertices))  # pixels, since the outlines were looked at
         for _ in range(rounds):
             normals = vertex_normals(vertices, faces)
@@ -104,23 +105,23 @@ def refined(
 
 def _views(scene: Scene, half: NDArray[np.float64], size: int) -> _Views:
     cut = cut_to_object(scene, half, size)
-    grey = np.empty(cut.masks.shape, np.float32)
-    for i, image in enumerate(cut.images):
-        tone = cv2.cvtColor(image.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2GRAY)
-        grey[i] = cv2.GaussianBlur(tone, (0, 0), _BLUR)
+    grey = np.stack(each(_blurred, cut.images))
     pixels = float(np.median(cut.cameras.magnification))
     return _Views(cut, grey, signed_distances(cut.masks, cut.frames), pixels)
 
 
-def _clear(masks: Bool, depth: Float) -> Bool:
-    """(N,h,w) pixels of surface and mask around which no edge of either runs."""
-    clear = np.empty(masks.shape, bool)
-    for i, (mask, own) in enumerate(zip(masks, depth, strict=True)):
-        smooth = (mask & (own > 0)).astype(np.uint8)
-        smooth[:, 1:][np.abs(np.diff(own, axis=1)) > _JUMP] = 0
-        smooth[1:][np.abs(np.diff(own, axis=0)) > _JUMP] = 0
-        clear[i] = cv2.erode(smooth, _CLEAR) > 0
-    return clear
+def _blurred(image: NDArray[np.uint8]) -> Float:
+    """(h,w) grey in [0,1]."""
+    tone = cv2.cvtColor(image.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.GaussianBlur(tone, (0, 0), _BLUR))
+
+
+def _clear(mask: Bool, depth: Float) -> Bool:
+    """(h,w) pixels of surface and mask around which no edge of either runs."""
+    smooth = (mask & (depth > 0)).astype(np.uint8)
+    smooth[:, 1:][np.abs(np.diff(depth, axis=1)) > _JUMP] = 0
+    smooth[1:][np.abs(np.diff(depth, axis=0)) > _JUMP] = 0
+    return cv2.erode(smooth, _CLEAR) > 0
 
 
 def _slopes(photos: Agreement, adjacency: sparse.csr_array) -> Float:

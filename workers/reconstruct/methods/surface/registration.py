@@ -54,10 +54,11 @@ class Registration:
     stayed: tuple[str, ...] = ()
 
 
-def registered(scene: Scene, half: Array) -> Registration:
+def registered(scene: Scene, half: Array, distances: Float | None = None) -> Registration:
     """The scene with its cameras moved and its masks resized so that all outlines fit one surface.
 
-    half: (3,) half sides of the object's box around 0. A surface, the cameras' poses and an offset for each
+    half: (3,) half sides of the object's box around 0. distances: (N,h,w) of `signed_distances`, where they
+    are known. A surface, the cameras' poses and an offset for each
     mask are found together, such that the surface's outlines run along the masks' borders, robustly and in
     least squares. The poses have a prior around the given ones, which also decides where the whole lies and
     how large it is. Whether all masks are too small or too large alike, outlines cannot tell: photos that
@@ -66,7 +67,8 @@ def registered(scene: Scene, half: Array) -> Registration:
     """
     views = len(scene.masks)
     nothing = Registration(scene, half, np.zeros(views), np.zeros(views))
-    distances = signed_distances(scene.masks, scene.frames)
+    if distances is None:
+        distances = signed_distances(scene.masks, scene.frames)
     grid = Grid.around(-half, half, _VOXELS)
     field = solid(hull_distance(distances, scene.cameras, grid, dissenters(views)))
     if not (field < 0).any():

@@ -18,6 +18,7 @@ from workers.geometry.grid import Grid, solid, zero_surface
 from workers.geometry.manifold import largest_part, manifold
 from workers.geometry.mesh import smoothed
 from workers.reconstruct.checkpoints import Checkpoints
+from workers.reconstruct.methods.appearance.atlas import area
 from workers.reconstruct.methods.model import Scene
 from workers.reconstruct.methods.surface.consistency import agreement
 from workers.reconstruct.methods.surface.fusion import fuse
@@ -44,6 +45,7 @@ _MATT_SIZE, _HOLLOW_SIZE = 0.75, 1.25  # of the first look's pictures, beside th
 _HOLLOW = 0.3  # from how likely on
 _AROUND = 9  # pixels around a hollow that are looked at with it
 _CHUNK = 16  # views swept between two reports
+_LEAST_SHOWN = 5.0  # square pixels of a photo that a triangle covers: finer ones are refined by noise
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,10 @@ def surface(
     vertices, faces = zero_surface(field, hull.grid)
     vertices = smoothed(vertices, faces, rounds=2)
     show("refine", lambda: (vertices, faces))
-    mesh = simplified(vertices, faces, profile.triangles)
     if not profile.polish:
-        return mesh
+        return simplified(vertices, faces, profile.triangles)
+    shown = area(vertices, faces) * float(np.median(scene.cameras.magnification)) ** 2
+    mesh = simplified(vertices, faces, min(profile.triangles, int(shown / _LEAST_SHOWN)))
     return refined(scene, half, *mesh, min(profile.polish, max(scene.masks.shape[1:])))
 
 

@@ -13,6 +13,7 @@ from workers.geometry.grid import Grid
 from workers.reconstruct.methods.model import Scene
 from workers.reconstruct.methods.surface.hull import hull_distance
 from workers.reconstruct.methods.surface.masks import dissenters, signed_distances
+from workers.reconstruct.threads import each
 
 Float = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -42,8 +43,7 @@ def bounding_sphere(scene: Scene) -> tuple[Array, float]:
     against outliers). The radius is what the larger masks' pixels are away from it, at the centre's depth.
     """
     cameras = scene.cameras
-    offsets = []
-    pixels = [np.argwhere(mask)[:, ::-1] + 0.5 for mask in scene.masks]
+    pixels = each(lambda mask: np.argwhere(mask)[:, ::-1] + 0.5, scene.masks)
     fx, fy, cx, cy = cameras.intrinsics.T
     u, v = np.array([p.mean(0) for p in pixels]).T
     camera_rays = np.stack([(u - cx) / fx, -(v - cy) / fy, -np.ones(len(u))], axis=1)
@@ -61,24 +61,29 @@ def bounding_sphere(scene: Scene) -> tuple[Array, float]:
         away = np.linalg.norm(np.einsum("nij,nj->ni", across, centre - cameras.centres), axis=1)
         weight = 1 / (1 + (away / (np.median(away) + 1e-12)) ** 2)
     homogeneous = cameras.projection() @ np.append(centre, 1)  # N,3
-    for p, (x, y, w), focal in zip(pixels, homogeneous, fx, strict=True):
-        if w > 0:
-            offsets.append(np.linalg.norm(p - np.array([x, y]) / w, axis=1).max() * w / focal)
-    if not offsets:
+    ahead = np.flatnonzero(homogeneous[:, 2] > 0)
+    if not len(ahead):
         raise NumericError("masks_inconsistent", "the object lies behind all cameras")
-    return centre, float(np.quantile(offsets, 0.9))
+
+    def offset(i: int) -> float:
+        x, y, w = homogeneous[i]
+        return float(np.linalg.norm(pixels[i] - np.array([x, y]) / w, axis=1).max() * w / fx[i])
+
+    return centre, float(np.quantile(each(offset, ahead), 0.9))
 
 
-def object_box(scene: Scene) -> tuple[Array, Array]:
+def object_box(scene: Scene, distances: Float | None = None) -> tuple[Array, Array]:
     """Opposite corners (3,), (3,) of a box tight around what the masks carve, in the scene's frame.
 
     Two coarse carvings: one of the bounding sphere's box, one of what the first left, so that an object whose
-    masks are small or off-centre still ends with a full grid.
+    masks are small or off-centre still ends with a full grid. distances: (N,h,w) of `signed_distances`, where
+    they are known.
     NumericError: "masks_inconsistent" where the masks leave nothing.
     """
     centre, radius = bounding_sphere(scene)
     low, high = centre - 1.5 * radius, centre + 1.5 * radius
-    distances = signed_distances(scene.masks, scene.frames)
+    if distances is None:
+        distances = signed_distances(scene.masks, scene.frames)
     allowed = dissenters(len(scene.masks))
     for _ in range(2):
         grid = Grid.around(low, high, _COARSE)
@@ -89,13 +94,13 @@ def object_box(scene: Scene) -> tuple[Array, Array]:
     return low, high
 
 
-def to_unit_frame(scene: Scene) -> tuple[Scene, Array, Array]:
+def to_unit_frame(scene: Scene, distances: Float | None = None) -> tuple[Scene, Array, Array]:
     """The scene in the object's own frame, whose box is centred on 0 with its longest side from -0.5 to 0.5.
 
     Returns that scene, half the box's sides (3,) in its frame, and the similarity (4,4) from the given frame
-    to it.
+    to it. distances: see `object_box`.
     """
-    low, high = object_box(scene)
+    low, high = object_box(scene, distances)
     scale = 1 / float(np.max(high - low))
     similarity = np.diag([scale, scale, scale, 1.0])
     similarity[:3, 3] = -scale * (low + high) / 2
@@ -116,7 +121,9 @@ def cut_to_object(scene: Scene, half: Array, size: int) -> Scene:
     masks = np.zeros((len(pixels), size, size), bool)
     frames = np.empty_like(scene.frames)
     intrinsics = scene.cameras.intrinsics.copy()
-    for i, corner in enumerate(pixels):
+
+    def cut(i: int) -> None:
+        corner = pixels[i]
         low, high = np.floor(corner.min(0)) - 2, np.ceil(corner.max(0)) + 2
         side = int(min(max(high - low), 2 * max(scene.masks.shape[1:])))
         left, top = np.round((low + high - side) / 2).astype(int)
@@ -129,6 +136,8 @@ def cut_to_object(scene: Scene, half: Array, size: int) -> Scene:
         frames[i] = np.clip(np.concatenate([np.ceil(frame[:2]), np.floor(frame[2:])]), 0, scaled)
         intrinsics[i, 2:] -= left, top
         intrinsics[i] *= scaled / side
+
+    each(cut, range(len(pixels)))
     cameras = replace(scene.cameras, intrinsics=intrinsics, width=size, height=size)
     return Scene(images, masks, cameras, frames)
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.geometry.cameras import Cameras
+from workers.reconstruct.threads import each
 
 Float = NDArray[np.float32]
 Index = NDArray[np.int32]
@@ -29,8 +30,9 @@ def noise_level(grey: Float, masks: Bool) -> Float:
     1996), where texture does not drown it: the low quantile of each brightness.
     """
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
-    inner = np.stack([cv2.erode(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0 for mask in masks])
-    response = np.abs(np.stack([cv2.filter2D(image, -1, kernel) for image in grey]))
+    square = np.ones((5, 5), np.uint8)
+    inner = np.stack(each(lambda mask: cv2.erode(mask.astype(np.uint8), square) > 0, masks))
+    response = np.stack(each(lambda image: np.abs(cv2.filter2D(image, -1, kernel)), grey))
     return _by_brightness(grey, grey[inner], response[inner], _CALMEST)
 
 
@@ -41,7 +43,7 @@ def brightness_drift(grey: Float, guide: Float, cameras: Cameras, neighbours: In
     guide: (N,h,w) depth of a surface that is the object's for the most part, 0 where nothing; neighbours:
     (N,J). Steady is what changes much less from view to view than it does between any two places.
     """
-    mean = np.stack([cv2.blur(image, (7, 7)) for image in grey])
+    mean = np.stack(each(lambda image: np.asarray(cv2.blur(image, (7, 7)), np.float32), grey))
     square = np.tile(np.eye(4), (len(cameras), 1, 1))
     square[:, :3] = cameras.projection()
     inverse = np.linalg.inv(square)
@@ -77,4 +79,5 @@ def _by_brightness(grey: Float, tone: Float, size: Float, quantile: float) -> Fl
         return np.full_like(grey, _ROUNDING)
     centres = [np.median(tone[part]) for part in bins]
     levels = [np.quantile(size[part], quantile) / _DEVIATION[quantile] for part in bins]
-    return np.interp(grey, centres, np.maximum(levels, _ROUNDING)).astype(np.float32)
+    known = np.maximum(levels, _ROUNDING)
+    return np.stack(each(lambda image: np.interp(image, centres, known).astype(np.float32), grey))

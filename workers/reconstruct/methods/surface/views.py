@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.reconstruct.methods.model import Scene
+from workers.reconstruct.methods.surface.masks import signed_distances
 from workers.reconstruct.methods.surface.mending import mended
 from workers.reconstruct.methods.surface.profiles import Profile
 from workers.reconstruct.methods.surface.registration import registered
@@ -32,11 +33,16 @@ class Views:
 
 def views_of(scene: Scene, work: Profile) -> Views:
     """The views of the scene's photos that the profile asks for."""
-    given, half, similarity = to_unit_frame(smaller(scene, work.pixels))
-    shape = given
+    photos = smaller(scene, work.pixels)
+    distances = signed_distances(photos.masks, photos.frames)
+    shape, half, similarity = to_unit_frame(photos, distances)
     stayed: tuple[str, ...] = ()
     if work.agree:
-        fitted = registered(mended(given, half), half)
+        shape = mended(shape, half, distances)
+        changed = (shape.masks != photos.masks).any((1, 2))
+        if changed.any():
+            distances[changed] = signed_distances(shape.masks[changed], shape.frames[changed])
+        fitted = registered(shape, half, distances)
         shape, half, stayed = fitted.scene, fitted.half, fitted.stayed
     # A mask that was grown may reach where a photo is cut out, and black: no colour is taken from there.
     size = scene.masks.shape[:0:-1]
