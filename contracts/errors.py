@@ -24,6 +24,7 @@
     │   ├── PoseInvalid            pose_invalid
     │   ├── CameraUnsupported      camera_unsupported
     │   ├── MasksMissing           masks_missing
+    │   ├── ObjectNotFound         object_not_found
     │   ├── MasksIncomplete        masks_incomplete
     │   ├── MaskEmpty              mask_empty
     │   ├── MasksInconsistent      masks_inconsistent
@@ -181,6 +182,10 @@ class CameraUnsupported(InputError):
 
 class MasksMissing(InputError):
     code = "masks_missing"
+
+
+class ObjectNotFound(InputError):
+    code = "object_not_found"
 
 
 class MasksIncomplete(InputError):

@@ -13,7 +13,7 @@ class Segment(Worker[PosesReady]):
 
     stage = "segment"
     consumes = PosesReady
-    algorithm = "1"
+    algorithm = "2"
     compute = "workers.segment.compute"
 
     def inputs(self, event: PosesReady) -> Inputs:
