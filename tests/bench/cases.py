@@ -43,7 +43,7 @@ def found(data: Path, work: Path, wanted: Wanted) -> Iterator[Case]:
         if folder.name == "clean" and (folder.parent / "gt/mesh.glb").is_file():
             if wanted(folder.parent.name):
                 yield Case(folder.parent.name, folder / "transforms_train.json", folder.parent)
-        elif wanted(folder.name) and _is_real(folder):
+        elif wanted(folder.name) and is_real(folder):
             copy = work / folder.name
             shutil.copytree(folder, copy, dirs_exist_ok=True)
             yield Case(folder.name, _split(copy), copy)
@@ -85,7 +85,7 @@ def noisy(case: Case, work: Path, seed: int) -> Case:
     return Case(f"{case.name}_noisy", folder / "transforms_train.json", case.truth)
 
 
-def _is_real(folder: Path) -> bool:
+def is_real(folder: Path) -> bool:
     """Whether a capture is no part of a rendered case, and has a mask for every photo."""
     whole = folder / "transforms.json"
     if not whole.is_file() or (folder.parent / "gt").is_dir():

@@ -28,7 +28,7 @@ _LEAST_NOISE, _MOST_NOISE = 2.5, 12.0  # grey levels
 _LEAST_VIEWS, _LEAST_SHARE = 3, 0.4  # that must agree
 # Where photos agree so much less on a plane a little higher and a little lower, over a window, it is this
 # plane that they show; of one even colour any plane shows the same.
-_FOCUS, _ASIDE, _WINDOW = 0.8, 0.08, 11
+_FOCUS, _ASIDE, _WINDOW = 0.9, 0.05, 11
 _WORST = 40.0  # grey levels of noise that count there, at most
 
 

@@ -1,0 +1,123 @@
+"""How good the masks are that are made from photos alone: `python -m tests.bench.masks [DATA_DIR]`.
+
+DATA_DIR: a folder with captures whose frames have masks: rendered ones seen by a phone (CASE/phone), and real
+ones. Without it a capture is simulated. The masks that came along are kept from the pipeline and judged by.
+Writes table.md, and each case's outlines.jpg, which show what the table does not.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.events import Options
+from tests.bench.cases import is_real
+from workers import local
+from workers.geometry.images import read_grey
+from workers.runtime import logs
+from workers.simulate.capture import simulate
+
+NEAR = 2  # pixels of a boundary that count as on it
+COLUMNS = {"mean IoU": 4, "worst IoU": 4, "mean boundary F": 3, "CPU s a photo": 2, "peak MB": 0}
+
+Mask = NDArray[np.bool_]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.masks", description=__doc__)
+    parser.add_argument("data", nargs="?", type=Path, help="folder of captures; default: a simulated one")
+    parser.add_argument("--cases", help="names of the cases to take, with commas between; default: all")
+    parser.add_argument("--out", type=Path, default=Path("build/bench-masks"))
+    arguments = parser.parse_args()
+    logs.configure("CRITICAL")
+    wanted = arguments.cases.split(",") if arguments.cases else None
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    lines = [["case", "photos", "segmenter", *COLUMNS], ["---"] * (3 + len(COLUMNS))]
+    for name, capture in _captures(arguments.data, arguments.out):
+        if wanted is None or name in wanted:
+            lines.append([name, *_row(capture, arguments.out / name)])
+            print(" | ".join(lines[-1]), flush=True)
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    (arguments.out / "table.md").write_text(text + "\n")
+    print(f"\n{text}")
+    return 0
+
+
+def _captures(data: Path | None, out: Path) -> Iterator[tuple[str, Path]]:
+    if data is None:
+        simulate(out / "simulated", views=30, seed=7)
+        yield "simulated", out / "simulated" / "capture"
+        return
+    for listing in sorted(data.glob("**/transforms*.json")):
+        if listing.parent.name == "phone" and listing.name == "transforms_train.json":
+            yield listing.parent.parent.name, listing
+        elif listing.name == "transforms.json" and is_real(listing.parent):
+            yield listing.parent.name, listing
+
+
+def _row(capture: Path, out: Path) -> list[str]:
+    """Cells of the table: photos, segmenter, and COLUMNS' figures."""
+    made, sent = out / "made", out / "sent"
+    stages = _run(capture, made, "segment", ignore_masks=True)
+    _run(capture, sent, "prepare", ignore_masks=False)
+    crops = [_crops(folder / "dataset" / "cameras.json") for folder in (sent, made)]
+    overlaps, boundaries = [], []
+    for stem in sorted(crops[1]):
+        mask = read_grey(made / "masks" / f"{stem}.png") > 127
+        truth = _recropped(
+            read_grey(sent / "dataset" / "alpha" / f"{stem}.png"), crops[0][stem], crops[1][stem]
+        )
+        overlaps.append(float((mask & truth).sum() / max((mask | truth).sum(), 1)))
+        boundaries.append(boundary_f(mask, truth))
+    cost = stages["segment"]
+    cpu = cost["cpu_seconds"] / len(overlaps)
+    values = (np.mean(overlaps), min(overlaps), np.mean(boundaries), cpu, cost["peak_rss_mb"])
+    figures = [f"{value:.{decimals}f}" for value, decimals in zip(values, COLUMNS.values(), strict=True)]
+    return [str(len(overlaps)), str(cost["metrics"]["segmenter"]), *figures]
+
+
+def _run(capture: Path, out: Path, until: Any, ignore_masks: bool) -> Mapping[str, Any]:
+    local.claim(out)
+    options = Options(ignore_masks=ignore_masks)
+    result: Mapping[str, Any] = asyncio.run(local.run(capture, out, options, lambda _: None, until))
+    return result["stages"]  # type: ignore[no-any-return]
+
+
+def _crops(cameras: Path) -> dict[str, list[float]]:
+    """Left, top, width, height of each image in its photo, by stem."""
+    return {Path(each["image"]).stem: each["crop"] for each in json.loads(cameras.read_text())["images"]}
+
+
+def _recropped(mask: NDArray[np.uint8], old: list[float], new: list[float]) -> Mask:
+    """A mask of one crop of a photo as one of another, of as many pixels."""
+    height, width = mask.shape
+    scale = np.array([new[2] / old[2], new[3] / old[3]])
+    offset = np.array([(new[0] - old[0]) / old[2] * width, (new[1] - old[1]) / old[3] * height])
+    to_old = np.column_stack(
+        [np.diag(scale), offset + scale / 2 - 0.5]
+    )  # of pixels, centres at whole numbers
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(mask, to_old, (width, height), flags=flags) > 127)
+
+
+def boundary_f(mask: Mask, truth: Mask) -> float:
+    """F-score of boundary pixels within NEAR pixels of the other's (Perazzi et al. 2016)."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * NEAR + 1, 2 * NEAR + 1))
+    edges = [
+        cv2.morphologyEx(each.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((2, 2))) > 0
+        for each in (mask, truth)
+    ]
+    near = [cv2.dilate(edge.astype(np.uint8), disc) > 0 for edge in edges]
+    precision, recall = ((edges[k] & near[1 - k]).sum() / max(edges[k].sum(), 1) for k in (0, 1))
+    return float(2 * precision * recall / max(precision + recall, 1e-9))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
