@@ -16,6 +16,7 @@ from workers.segment.multiview import segment
 from workers.segment.multiview.carving import carve, silhouettes
 from workers.segment.multiview.colours import density, table
 from workers.segment.multiview.cut import boundary_costs, cut
+from workers.segment.multiview.exposure import balanced
 from workers.segment.multiview.plane import find_plane
 from workers.segment.multiview.plate import footprint, in_views, plate
 from workers.segment.multiview.region import region, within
@@ -231,3 +232,16 @@ def test_densities_are_of_colours_a_level() -> None:
     red = table(np.tile(np.array([[250, 10, 10]], np.uint8), (100, 1)))
     seen, other = density(red, np.array([[250, 10, 10], [10, 250, 10]], np.uint8))
     assert seen > 1000 * other > 0
+
+
+def test_exposure_that_changes_is_told_by_the_table(capture: Capture) -> None:
+    true = np.exp(np.random.default_rng(3).normal(0, 0.15, (VIEWS, 3))).astype(np.float32)
+    true /= np.exp(np.log(true).mean(0))
+    images = np.round(capture.images * true[:, None, None] * 0.6).astype(np.uint8)
+    grey = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images])
+    photo = np.ones(grey.shape, bool)
+    plane = find_plane(grey, photo, capture.cameras)
+    assert plane is not None
+    np.testing.assert_allclose(balanced(images, photo, capture.cameras, plane) * true, 1, atol=0.03)
+    found = segment(images, capture.frames, capture.cameras, lambda part, step: None)
+    assert overlaps(found.inside > 0.5, capture.masks).min() > 0.92

@@ -20,6 +20,7 @@ from workers.geometry.cameras import Cameras
 from workers.geometry.errors import NumericError
 from workers.geometry.grid import Grid
 from workers.segment.multiview.carving import carve, silhouettes
+from workers.segment.multiview.exposure import balanced
 from workers.segment.multiview.judgement import Pictures, first, judge
 from workers.segment.multiview.plane import Plane, find_plane
 from workers.segment.multiview.region import region
@@ -57,6 +58,9 @@ def segment(images: Image, frames: NDArray[np.int64], cameras: Cameras, report: 
     plane = find_plane(grey, whole.photo, whole.cameras)
     report(0.15, "support plane")
     small = whole.smaller(_PIXELS)
+    if plane is not None:
+        gain = balanced(small.images, small.photo, small.cameras, plane)
+        whole, small = whole.multiplied(gain), small.multiplied(gain)
     grid = Grid.around(np.full(3, -_REACH), np.full(3, _REACH), _SAMPLES)
     found = first(small, plane)
     for n in range(_ROUNDS):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import cv2
@@ -15,6 +15,7 @@ from workers.geometry.grid import Grid
 from workers.segment.multiview.carving import silhouettes
 from workers.segment.multiview.colours import density, table
 from workers.segment.multiview.cut import boundary_costs, cut
+from workers.segment.multiview.exposure import multiplied
 from workers.segment.multiview.plane import Plane
 from workers.segment.multiview.plate import Plate, footprint, in_views, plate
 from workers.segment.multiview.region import within
@@ -63,6 +64,10 @@ class Pictures:
         images = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in self.images]
         photo = [cv2.resize(each.astype(np.float32), size) > 0.5 for each in self.photo]
         return Pictures(np.stack(images), np.stack(photo), self.cameras.scaled(*size))
+
+    def multiplied(self, gain: Float) -> Pictures:
+        """With each one's channels multiplied by gain (N,3)."""
+        return replace(self, images=multiplied(self.images, gain))
 
 
 class Judgement(NamedTuple):

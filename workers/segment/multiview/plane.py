@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import cv2
@@ -23,6 +24,7 @@ _EXTENT = 1.4  # of the square of the plane that is compared
 _COARSE, _FINE = 40, 96  # samples along its sides
 _TILTS = np.radians([-20, -10, 0, 10, 20])
 _HEIGHTS = np.linspace(-1.2, 0.2, 29)
+_STARTS, _APART, _TURNED = 4, 0.12, np.radians(15)  # that are refined, and how they differ
 _FARTHEST = 1.5  # from the region's middle
 _AGREEMENT = 0.05  # correlation of photos below which there is no plane
 _ABOVE = 0.05  # of the cameras over it
@@ -63,36 +65,40 @@ def find_plane(grey: NDArray[np.uint8], photo: NDArray[np.bool_], cameras: Camer
         _correlate(detail, weight, projection, over, axes.astype(np.float32), height, common, power)
         return float(common.sum() / max(power.sum(), 1e-6))
 
-    best = (0.0, np.zeros(3), 0.0)
+    starts = []
     for mean in (cameras.c2w[:, :3, 1].mean(0), cameras.c2w[:, :3, 2].mean(0)):
         if np.linalg.norm(mean) < 0.2:  # of cameras all round there is no such direction
             continue
         axes = _axes(mean / np.linalg.norm(mean))
         for tilt in np.stack(np.meshgrid(_TILTS, _TILTS), -1).reshape(-1, 2):
             normal = _tilted(axes, tilt)
-            found = [agreement(normal, height, _COARSE) for height in _HEIGHTS]
-            best = max(
-                best, (max(found), normal, float(_HEIGHTS[np.argmax(found)])), key=lambda each: each[0]
-            )
-    if best[0] <= 0:
-        return None
-    axes, height = _axes(best[1]), best[2]
+            sharp = [agreement(normal, height, _COARSE) for height in _HEIGHTS]
+            starts.append((max(sharp), normal, float(_HEIGHTS[np.argmax(sharp)])))
+    found = [_sharpest(agreement, normal, height) for normal, height in _distinct(starts)]
+    best = max(found, key=lambda plane: plane.agreement, default=None)
+    return best if best and best.agreement > _AGREEMENT and abs(best.height) < _FARTHEST else None
+
+
+def _distinct(starts: list[tuple[float, Array, float]]) -> list[tuple[Array, float]]:
+    """Normals and heights of the best few of the starts that are not nearly the same."""
+    chosen: list[tuple[Array, float]] = []
+    for _, normal, height in sorted(starts, key=lambda start: -start[0]):
+        alike = any(abs(height - h) < _APART and normal @ n > np.cos(_TURNED) for n, h in chosen)
+        if not alike and len(chosen) < _STARTS:
+            chosen.append((normal, height))
+    return chosen
+
+
+def _sharpest(agreement: Callable[[Array, float, int], float], normal: Array, height: float) -> Plane:
+    """The plane near that one on which photos agree best (simplex of Nelder and Mead 1965)."""
+    axes = _axes(normal)
     simplex = np.array([[0, 0, height], [0.05, 0, height], [0, 0.05, height], [0, 0, height + 0.03]])
 
     def blur(guess: Array) -> float:
         return -agreement(_tilted(axes, guess[:2]), float(guess[2]), _FINE)
 
-    sharpest = fmin(
-        blur,
-        simplex[0],
-        initial_simplex=simplex,
-        xtol=1e-3,
-        ftol=1e-4,
-        maxiter=120,
-        disp=False,
-    )
-    plane = Plane(_axes(_tilted(axes, sharpest[:2])), float(sharpest[2]), -blur(sharpest))
-    return plane if plane.agreement > _AGREEMENT and abs(plane.height) < _FARTHEST else None
+    best = fmin(blur, simplex[0], initial_simplex=simplex, xtol=1e-3, ftol=1e-4, maxiter=120, disp=False)
+    return Plane(_axes(_tilted(axes, best[:2])), float(best[2]), -blur(best))
 
 
 def _details(
