@@ -22,7 +22,7 @@ def test_a_process_that_was_started_counts_in_cpu_seconds_and_memory() -> None:
     with metered() as usage:
         subprocess.run([sys.executable, "-c", BUSY.format(size=200_000_000, seconds=0.6)], check=True)
     assert 0.55 < usage["cpu_seconds"] < 1.2
-    assert usage["wall_seconds"] >= usage["cpu_seconds"]
+    assert usage["wall_seconds"] > 0.55
     assert 190 < usage["peak_rss_mb"] - alone["peak_rss_mb"] < 350
     with metered() as after:
         pass
