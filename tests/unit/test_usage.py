@@ -37,4 +37,4 @@ def test_a_step_is_charged_with_the_process_it_waited_for() -> None:
     busy.wait()
     clock.report(0.2, {"step": "waiting"})
     assert clock.spent["before"] < 0.2
-    assert clock.spent["waiting"] == pytest.approx(0.5, abs=0.15)
+    assert 0.45 < clock.spent["waiting"] < 1.0
