@@ -20,10 +20,11 @@ def boundary_costs(images: NDArray[np.uint8]) -> tuple[Float, Float]:
     """Cost (N,h,w) of a boundary between a pixel and the one to its right, and the one below: about 1, less
     where the colours of images (N,h,w,3) differ (Boykov and Jolly 2001).
     """
-    smooth = np.stack([cv2.GaussianBlur(image.astype(np.float32), (0, 0), 0.7) for image in images])
     right, below = np.zeros(images.shape[:3], np.float32), np.zeros(images.shape[:3], np.float32)
-    right[:, :, :-1] = (np.diff(smooth, axis=2) ** 2).sum(-1)
-    below[:, :-1] = (np.diff(smooth, axis=1) ** 2).sum(-1)
+    for n, image in enumerate(images):
+        smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 0.7)
+        right[n, :, :-1] = (np.diff(smooth, axis=1) ** 2).sum(-1)
+        below[n, :-1] = (np.diff(smooth, axis=0) ** 2).sum(-1)
     usual = np.float32(2 * right.mean() + _NOISE)
     return np.exp(-right / usual) + np.float32(_LEAST), np.exp(-below / usual) + np.float32(_LEAST)
 

@@ -165,16 +165,19 @@ def _behind(pictures: Pictures, plane: Plane | None, thing: tuple[Float, Grid] |
 
 
 def _compared(pictures: Pictures, plane: Plane, found: Plate, known: Bool, doubted: Bool) -> _Behind:
-    cameras = pictures.cameras
-    colour = in_views(found.colour, cameras, plane)
-    shown = in_views(known, cameras, plane) > 0.9
-    noise = np.maximum(in_views(found.noise * known, cameras, plane), np.float32(1))
-    slope = np.stack([_steepness(each) for each in colour])
-    variance = noise**2 + (np.float32(_OFF * pictures.unit) * slope) ** 2 + 1
-    off = ((pictures.images - colour) ** 2).sum(-1) / variance
-    likely = np.exp(-off / 2) / (2 * np.pi * variance) ** 1.5
-    missed = shown & (off > _MISSED**2)
-    return _Behind(likely.astype(np.float32), shown, in_views(doubted, cameras, plane) > 0.1, missed)
+    cameras, shape = pictures.cameras, pictures.photo.shape
+    likely, shown, missed = np.zeros(shape, np.float32), np.zeros(shape, bool), np.zeros(shape, bool)
+    for n, image in enumerate(pictures.images):  # one at a time: colours of all would take much memory
+        camera = cameras.select([n])
+        colour = in_views(found.colour, camera, plane)[0]
+        shown[n] = in_views(known, camera, plane)[0] > 0.9
+        noise = np.maximum(in_views(found.noise * known, camera, plane)[0], np.float32(1))
+        slope = np.float32(_OFF * pictures.unit) * _steepness(colour)
+        variance = noise**2 + slope**2 + 1
+        off = ((image - colour) ** 2).sum(-1) / variance
+        likely[n] = np.exp(-off / 2) / (2 * np.pi * variance) ** 1.5
+        missed[n] = shown[n] & (off > _MISSED**2)
+    return _Behind(likely, shown, in_views(doubted, cameras, plane) > 0.1, missed)
 
 
 def _by_colour(images: Image, own: Float, rest: Float, behind: _Behind) -> Float:
