@@ -100,8 +100,8 @@ def overlaps(found: Bool, true: Bool) -> NDArray[np.float64]:
 
 def test_the_ball_is_found_in_every_photo(capture: Capture) -> None:
     parts: list[float] = []
-    found = segment(capture.images, capture.frames, capture.cameras, lambda part, step: parts.append(part))
-    overlap = overlaps(found.inside > 0.5, capture.masks)
+    inside = segment(capture.images, capture.frames, capture.cameras, lambda part, step: parts.append(part))
+    overlap = overlaps(inside > 0.5, capture.masks)
     assert overlap.mean() > 0.95
     assert overlap.min() > 0.92
     assert parts == sorted(parts)
@@ -110,17 +110,17 @@ def test_the_ball_is_found_in_every_photo(capture: Capture) -> None:
 
 def test_an_even_ball_is_not_taken_for_a_stain_on_the_table() -> None:
     capture = photographed(around(), plain_ball=True)
-    found = segment(capture.images, capture.frames, capture.cameras, lambda part, step: None)
-    assert overlaps(found.inside > 0.5, capture.masks).min() > 0.9
+    inside = segment(capture.images, capture.frames, capture.cameras, lambda part, step: None)
+    assert overlaps(inside > 0.5, capture.masks).min() > 0.9
 
 
 def test_padding_is_no_part_of_the_object(capture: Capture) -> None:
     images = capture.images.copy()
     images[:, :20] = 0
     frames = np.tile([0, 20, SIZE, SIZE], (len(images), 1))
-    found = segment(images, frames, capture.cameras, lambda part, step: None)
-    assert not (found.inside[:, :20] > 0.5).any()
-    assert overlaps(found.inside > 0.5, capture.masks).min() > 0.9
+    inside = segment(images, frames, capture.cameras, lambda part, step: None)
+    assert not (inside[:, :20] > 0.5).any()
+    assert overlaps(inside > 0.5, capture.masks).min() > 0.9
 
 
 def test_where_nothing_stays_in_place_there_is_no_object() -> None:
@@ -243,5 +243,5 @@ def test_exposure_that_changes_is_told_by_the_table(capture: Capture) -> None:
     plane = find_plane(grey, photo, capture.cameras)
     assert plane is not None
     np.testing.assert_allclose(balanced(images, photo, capture.cameras, plane) * true, 1, atol=0.03)
-    found = segment(images, capture.frames, capture.cameras, lambda part, step: None)
-    assert overlaps(found.inside > 0.5, capture.masks).min() > 0.92
+    inside = segment(images, capture.frames, capture.cameras, lambda part, step: None)
+    assert overlaps(inside > 0.5, capture.masks).min() > 0.92

@@ -48,11 +48,11 @@ def _made(
     """Masks by stem, of the photos by stem."""
     cameras, _ = read_cameras(dataset / "cameras.json")
     stems = [Path(name).stem for name in cameras.names]
-    found = segment(
+    masks = segment(
         np.stack([photos[stem] for stem in stems]),
         photo_frames(dataset / "cameras.json"),
         cameras,
         lambda part, step: report(0.05 + 0.9 * part, {"step": step}),
     )
-    sharp = (sharpen(np.round(255 * inside).astype(np.uint8), threshold) for inside in found.inside)
+    sharp = (sharpen(np.round(255 * inside).astype(np.uint8), threshold) for inside in masks)
     return dict(zip(stems, sharp, strict=True))

@@ -1,16 +1,15 @@
 """Masks from photos with known cameras, without anything learnt beforehand.
 
 What all photos share tells the object from the rest: it is where the cameras look (`region`), it stands on a
-plane whose picture is known from the other photos (`plane`, `plate`), it is one thing in space that no photo
-sees through (`carving`), and it has colours of its own (`colours`). Each in turn makes the others better; the
-edges are then found in the pictures (`cut`). In the spirit of Kolev, Brox and Cremers (2012) and Campbell et
-al. (2010), with the plate as a further cue.
+plane whose picture is known from the other photos (`plane`, `exposure`, `plate`), it is one thing in space
+that no photo sees through (`carving`), and it has colours of its own (`colours`). Each in turn makes the
+others better (`judgement`); the edges are then found in the pictures (`cut`). In the spirit of Kolev, Brox
+and Cremers (2012) and Campbell et al. (2010), with the plate as a further cue.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,10 +18,10 @@ from numpy.typing import NDArray
 from workers.geometry.cameras import Cameras
 from workers.geometry.errors import NumericError
 from workers.geometry.grid import Grid
-from workers.segment.multiview.carving import carve, silhouettes
+from workers.segment.multiview.carving import carve
 from workers.segment.multiview.exposure import balanced
 from workers.segment.multiview.judgement import Pictures, first, judge
-from workers.segment.multiview.plane import Plane, find_plane
+from workers.segment.multiview.plane import find_plane
 from workers.segment.multiview.region import region
 
 Float = NDArray[np.float32]
@@ -37,18 +36,10 @@ _ROUNDS = 4
 _LEAST, _MOST = 0.002, 0.8  # of a photo that an object takes
 
 
-class Found(NamedTuple):
-    """inside (N,h,w) in [0,1], near 1 for the object; outline (N,h,w): what the cameras see of it as one
-    thing in space; plane: that it stands on, in a frame of its own.
-    """
+def segment(images: Image, frames: NDArray[np.int64], cameras: Cameras, report: Report) -> Float:
+    """(N,h,w) in [0,1], near 1 where photos (N,h,w,3) show the object.
 
-    inside: Float
-    outline: Bool
-    plane: Plane | None
-
-
-def segment(images: Image, frames: NDArray[np.int64], cameras: Cameras, report: Report) -> Found:
-    """Of photos (N,h,w,3); frames (N,4): left, top, right, bottom of what is photo in each.
+    frames (N,4): left, top, right, bottom of what is photo in each. cameras: N, in any frame.
 
     report: called with the part that is done and what it was. NumericError: "object_not_found" where there
     is nothing that all photos show before something else.
@@ -67,14 +58,14 @@ def segment(images: Image, frames: NDArray[np.int64], cameras: Cameras, report: 
         field = carve(found.evidence, small.cameras, plane, grid)
         found = judge(small, plane, field, grid, found)
         report(0.15 + 0.6 * (n + 1) / _ROUNDS, "object")
-    found = judge(whole, plane, field, grid, None)
-    shares = [(each[photo] > 0.5).mean() for each, photo in zip(found.inside, whole.photo, strict=True)]
+    inside = judge(whole, plane, field, grid, None).inside
+    shares = [(each[photo] > 0.5).mean() for each, photo in zip(inside, whole.photo, strict=True)]
     share = float(np.median(shares))
     if not _LEAST < share < _MOST:
         message = f"what all photos show in one place takes {share:.1%} of them, which is no object"
         raise NumericError("object_not_found", message)
     report(1.0, "edges")
-    return Found(found.inside, silhouettes(field, grid, whole.cameras), plane)
+    return inside
 
 
 def _photo(frames: NDArray[np.int64], size: tuple[int, ...]) -> Bool:

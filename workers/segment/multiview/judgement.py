@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import cv2
@@ -55,6 +56,11 @@ class Pictures:
     def unit(self) -> float:
         """What lengths in pixels of pictures of the usual size are in these."""
         return float(max(self.images.shape[1:3])) / _UNIT
+
+    @cached_property
+    def costs(self) -> tuple[Float, Float]:
+        """See `boundary_costs`."""
+        return boundary_costs(self.images)
 
     def smaller(self, pixels: int) -> Pictures:
         """With so many pixels on the longer side, at most."""
@@ -130,9 +136,7 @@ def judge(
     prior = np.clip(distance / np.float32(_FALLOFF), -_OUTSIDE, _INSIDE)
     evidence = np.where(photo, by_colour + prior, np.float32(-2 * _CERTAIN))
     boxes = _boxes(outline, round(_PAD * unit))
-    inside = cut(
-        (evidence / unit).astype(np.float32), boundary_costs(images), _SMOOTH, boxes, round(_STEPS * unit)
-    )
+    inside = cut((evidence / unit).astype(np.float32), pictures.costs, _SMOOTH, boxes, round(_STEPS * unit))
     inside = np.maximum(inside, _holes(inside > 0.5, outline))
     evidence = np.float32(2 * _CERTAIN) * (inside - np.float32(0.5))
     doubt = _blurred(np.clip(by_colour, -_DOUBTED, _DOUBTED), 5)
