@@ -92,6 +92,7 @@ def run(
         console.print(f"[yellow]Note:[/] {warning}")
     seconds = sum(stage["cpu_seconds"] for stage in result["stages"].values())
     print(f"made in {seconds:.0f} CPU seconds{_quality(result)}")
+    print(_losses(result), end="")
     for stage in result["stages"].values():
         for name in stage["files"]:
             if name in local.RESULTS:
@@ -105,6 +106,16 @@ def _quality(result: dict[str, Any]) -> str:
         if overlap is not None:
             return f"; on {meaning}, outlines agree to {overlap:.1%} and colours to {noise} dB"
     return ""
+
+
+def _losses(result: dict[str, Any]) -> str:
+    metrics = result["stages"].get("reconstruct", {}).get("metrics", {})
+    told = [
+        f"{metrics[f'{views}_loss']:.6f} on {meaning} (published {metrics[f'{views}_loss_published']:.6f})"
+        for views, meaning in (("training", "the views used"), ("holdout", "views kept out"))
+        if f"{views}_loss" in metrics
+    ]
+    return f"loss: {', '.join(told)}\n" if told else ""
 
 
 @app.command()

@@ -23,6 +23,7 @@ from tests.bench.pictures import views_of, write_losses, write_sheet
 from tests.bench.reference import reference
 from workers import local
 from workers.evaluate.report import evaluate
+from workers.reconstruct.quality import PUBLISHED
 from workers.runtime import logs
 from workers.upload import CaptureError
 
@@ -39,6 +40,8 @@ COLUMNS = {
     "roughness": ("evaluation.materials.roughness_error", 3),
     "metalness": ("evaluation.materials.metalness_error", 3),
     "normal deg": ("evaluation.materials.normal_error", 2),
+    "loss": ("stages.reconstruct.metrics.training_loss", 6),
+    "loss held out": ("stages.reconstruct.metrics.holdout_loss", 6),
     "reconstruct CPU s": ("stages.reconstruct.cpu_seconds", 1),
     "all CPU s": ("cpu_seconds", 1),
     "all/ref": ("cpu_per_reference", 1),
@@ -46,6 +49,7 @@ COLUMNS = {
     "peak MB": ("peak_rss_mb", 0),
 }
 """Of the table: where each figure is found, and its decimals."""
+PUBLISHED_LOSSES = "Published losses: {training:.6f}, held out {holdout:.6f}.".format(**PUBLISHED)
 
 
 def main() -> int:
@@ -56,11 +60,14 @@ def main() -> int:
     parser.add_argument("--method", default="surface")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
+        "--holdout", type=int, default=0, help="keep every so many-th view out; default: none"
+    )
+    parser.add_argument(
         "--noise", action="store_true", help="cameras 1 px off, masks 2 px too small or large"
     )
     parser.add_argument("--out", type=Path, default=Path("build/bench"))
     arguments = parser.parse_args()
-    options = {"profile": arguments.profile, "method": arguments.method, "seed": arguments.seed, "holdout": 0}
+    options = {name: getattr(arguments, name) for name in ("profile", "method", "seed", "holdout")}
     out: Path = arguments.out
     results: dict[str, dict[str, Any]] = {}
     unit = reference()
@@ -75,7 +82,8 @@ def main() -> int:
             rows.append(views_of(model, case.truth, case.name))
     if not results:
         parser.error("there is no such case")
-    text = f"Options: {json.dumps(options)}. Mean errors of roughness and metalness.\n\n{table(results)}\n"
+    told = f"Options: {json.dumps(options)}. Mean errors of roughness and metalness. {PUBLISHED_LOSSES}"
+    text = f"{told}\n\n{table(results)}\n"
     (out / "table.md").write_text(text)
     (out / "figures.json").write_text(json.dumps({"options": options, "cases": results}, indent=1))
     if rows:

@@ -3,7 +3,7 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -11,12 +11,14 @@ import pytest
 from PIL import Image
 
 from contracts.dataset import CamerasFile
+from contracts.events import DatasetUploaded, Options, Profile, UploadedFile
 from tests import captures
 from tests.captures import DOT, DOTS, Rig
 from workers.prepare import compute
+from workers.prepare.worker import Prepare
 from workers.runtime.safe_input import read_image
 
-PARAMETERS = {"kind": "auto", "ignore_masks": False, "ignore_poses": False}
+PARAMETERS = {"kind": "auto", "largest": 512, "ignore_masks": False, "ignore_poses": False}
 DISTORTED = (0.06, -0.08, -0.001, 0.002, 0.01)
 
 
@@ -38,7 +40,7 @@ def error_in_pixels(out: Path) -> float:
     for camera in cameras(out).images:
         image = cv2.imread(str(out / "images" / camera.image), cv2.IMREAD_GRAYSCALE)
         assert image is not None
-        assert image.shape == (512, 512)
+        assert image.shape == (camera.h, camera.w)
         w2c = np.linalg.inv(np.array(camera.c2w))
         x, y, z = w2c[:3, :3] @ DOT + w2c[:3, 3]
         seen = np.array([camera.fx * x / -z + camera.cx, camera.fy * -y / -z + camera.cy])
@@ -242,3 +244,34 @@ def test_what_a_capture_says_of_its_world_is_passed_on(tmp_path: Path) -> None:
     (capture / "transforms.json").write_text(json.dumps(document))
     world = cameras(prepare(capture, tmp_path)).world
     assert (world.up, world.scale) == ((0, 0, 1), 0.01)
+
+
+@pytest.mark.parametrize(
+    ("sides", "largest", "size"),
+    [
+        ((640, 480), 512, 512),
+        ((640, 480), 1024, 512),
+        ((800, 800), 1024, 768),
+        ((800, 800), 512, 512),
+        ((4000, 3000), 1024, 1024),
+    ],
+)
+def test_images_are_as_large_as_the_photos_have_to_show(
+    sides: tuple[int, int], largest: int, size: int
+) -> None:
+    assert compute.image_size([sides, (32, 40), sides], largest) == size
+
+
+def test_high_gets_larger_images_of_larger_photos(tmp_path: Path) -> None:
+    out = prepare(captures.write(tmp_path / "capture", RIGS["large"]), tmp_path, largest=1024)
+    assert {(camera.w, camera.h) for camera in cameras(out).images} == {(768, 768)}
+    assert error_in_pixels(out) < 0.15
+
+
+def test_high_asks_for_larger_images() -> None:
+    file = UploadedFile(key="captures/default/c/upload/a.zip", bytes=1)
+    asked = {}
+    for profile in get_args(Profile):
+        event = DatasetUploaded(capture_id="c", files=(file,), options=Options(profile=profile))
+        asked[profile] = Prepare().parameters(event)["largest"]
+    assert asked == {"preview": 512, "standard": 512, "high": 1024}

@@ -34,7 +34,7 @@ def rejection(capture: Path, tmp_path: Path, kind: str = "auto") -> InputError:
     shutil.copytree(capture, upload)
     out = tmp_path / "out"
     out.mkdir()
-    parameters = {"kind": kind, "ignore_masks": False, "ignore_poses": False}
+    parameters = {"kind": kind, "largest": 512, "ignore_masks": False, "ignore_poses": False}
     with pytest.raises(InputError) as caught:
         compute.run(tmp_path / "in", out, parameters, lambda *_: None)
     error = caught.value

@@ -32,7 +32,7 @@ def inputs(tmp_path: Path, spoil: Callable[[Path], None]) -> Path:
     folder = tmp_path / "reconstruct"
     for name in ("dataset", "masks"):
         (folder / name).mkdir(parents=True)
-    said: dict[str, Any] = {"kind": "auto", "ignore_masks": False, "ignore_poses": False}
+    said: dict[str, Any] = {"kind": "auto", "largest": 512, "ignore_masks": False, "ignore_poses": False}
     prepare.run(tmp_path / "prepare", folder / "dataset", said, lambda *_: None)
     segment.run(folder, folder / "masks", {"threshold": 0.5}, lambda *_: None)
     return folder

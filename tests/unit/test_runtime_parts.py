@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from asyncio import to_thread
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from typer.testing import CliRunner
@@ -207,3 +208,12 @@ def test_a_broken_transforms_file_is_named(text: str, tmp_path: Path) -> None:
     assert ran.returncode == 1
     assert "transforms.json" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_a_child_whose_worker_is_gone_ends_without_a_word() -> None:
+    command = [sys.executable, "-m", "workers.runtime.child", "json"]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE) as child:
+        assert child.stdout and child.stderr
+        child.stdout.close()  # before it can have said that it is ready
+        assert child.stderr.read() == b""
+        assert child.wait(20) == 0

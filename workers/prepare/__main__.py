@@ -2,4 +2,7 @@
 
 from workers.runtime.offline import main
 
-main("workers.prepare.compute", {"kind": "auto", "ignore_masks": False, "ignore_poses": False})
+main(
+    "workers.prepare.compute",
+    {"kind": "auto", "largest": 512, "ignore_masks": False, "ignore_poses": False},
+)

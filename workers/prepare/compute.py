@@ -1,6 +1,6 @@
 """Uploaded files in, normalised dataset out:
 
-    images/<stem>.png     square, undistorted, 512 x 512
+    images/<stem>.png     square, undistorted, all of one size: 512 x 512, up to 1024 x 1024 for `high`
     alpha/<stem>.png      8-bit masks, where they came with the upload
     poses_bounds.npy      LLFF
     cameras.json          authoritative: intrinsics, poses, crops, world frame
@@ -27,9 +27,9 @@ from workers.prepare.capture import Shot, Upload, World, checked_shots
 from workers.prepare.frame import bounds, object_sphere, to_normalised
 from workers.prepare.orientation import upright, upright_mask
 from workers.prepare.rectify import cropped_intrinsics, folds, rectify, rectify_straight_alpha, square_crop
-from workers.runtime.safe_input import Picture, read_image, read_mask
+from workers.runtime.safe_input import Picture, read_image, read_mask, read_size
 
-SIZE = 512
+LEAST_SIZE, SIZE_STEP = 512, 64
 THRESHOLD = 128
 
 Report = Callable[[float, dict[str, Any]], None]
@@ -56,6 +56,7 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
         raise PosesMissing("poses are to be ignored, and estimating them is not built yet")
     shots, world = read_capture(Upload(inputs / "upload"), parameters["kind"])
     checked_shots(shots)
+    size = image_size([read_size(shot.image, shot.name) for shot in shots], parameters["largest"])
     (outputs / "images").mkdir()
     (outputs / "alpha").mkdir()
     stems = unique_stems([shot.name for shot in shots])
@@ -63,14 +64,14 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     use_masks = not parameters["ignore_masks"]
     # Two at a time: decoding and resampling leave Python's lock, and large photos need much memory.
     with ThreadPoolExecutor(2) as pool:
-        done = pool.map(lambda shot, stem: _prepare(shot, stem, outputs, use_masks), shots, stems)
+        done = pool.map(lambda shot, stem: _prepare(shot, stem, outputs, size, use_masks), shots, stems)
         for index, image in enumerate(done, start=1):
             prepared.append(image)
             report(index / len(shots), {"step": f"photo {index} of {len(shots)}"})
     masked = _check_masks(prepared)
     if not masked:
         (outputs / "alpha").rmdir()
-    _write_cameras(outputs, prepared, masked, world)
+    _write_cameras(outputs, prepared, size, masked, world)
     report(1.0, {"step": "done"})
     unknown = [name for name, value in asdict(world).items() if value is None]
     warnings = [f"The capture does not say its world's {' and '.join(unknown)}."] if unknown else []
@@ -80,7 +81,7 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
             "images": len(prepared),
             "masked": masked,
             "posed": True,
-            "size": SIZE,
+            "size": size,
             "world": asdict(world),
         },
     }
@@ -97,6 +98,13 @@ def read_capture(upload: Upload, kind: str) -> tuple[list[Shot], World]:
     upload.reject()
 
 
+def image_size(photos: list[tuple[int, int]], most: int) -> int:
+    """Side of the square images made from photos of these sizes (width, height): as large as what half of the
+    photos have to show, since more pixels than that cost time and tell nothing."""
+    shorter = float(np.median([min(photo) for photo in photos]))
+    return max(LEAST_SIZE, min(most, int(shorter) // SIZE_STEP * SIZE_STEP))
+
+
 def unique_stems(names: list[str]) -> list[str]:
     """File stems fit for any system, each used once."""
     stems: list[str] = []
@@ -110,15 +118,15 @@ def unique_stems(names: list[str]) -> list[str]:
     return stems
 
 
-def _prepare(shot: Shot, stem: str, outputs: Path, use_masks: bool) -> Prepared:
+def _prepare(shot: Shot, stem: str, outputs: Path, size: int, use_masks: bool) -> Prepared:
     picture = read_image(shot.image, shot.name)
     camera = upright(shot, picture)
     mask = _mask(shot, picture) if use_masks else None
     solid = None if mask is None else mask >= THRESHOLD
-    crop = square_crop(camera.intrinsics, *picture.size, solid, SIZE)
+    crop = square_crop(camera.intrinsics, *picture.size, solid, size)
     if folds(camera.intrinsics, shot.distortion, crop):
         raise CameraUnsupported(f"the distortion of {shot.name} is so strong that it folds the picture over")
-    geometry = (camera.intrinsics, shot.distortion, crop, SIZE)
+    geometry = (camera.intrinsics, shot.distortion, crop, size)
     if mask is None:
         rgb, alpha = rectify(picture.rgb, *geometry), None
     elif mask is picture.alpha:
@@ -132,7 +140,7 @@ def _prepare(shot: Shot, stem: str, outputs: Path, use_masks: bool) -> Prepared:
     return Prepared(
         shot=shot,
         stem=stem,
-        intrinsics=cropped_intrinsics(camera.intrinsics, crop, SIZE),
+        intrinsics=cropped_intrinsics(camera.intrinsics, crop, size),
         crop=crop,
         c2w=camera.c2w,
         box=None if alpha is None else _bounding_box(alpha, shot.name),
@@ -167,12 +175,12 @@ def _check_masks(prepared: list[Prepared]) -> bool:
     return not without
 
 
-def _write_cameras(outputs: Path, prepared: list[Prepared], masked: bool, world: World) -> None:
+def _write_cameras(outputs: Path, prepared: list[Prepared], size: int, masked: bool, world: World) -> None:
     cameras = Cameras(
         names=tuple(f"{image.stem}.png" for image in prepared),
         intrinsics=np.array([image.intrinsics for image in prepared]),
-        width=SIZE,
-        height=SIZE,
+        width=size,
+        height=size,
         c2w=np.array([image.c2w for image in prepared]),
     )
     boxes = np.array([image.box for image in prepared], np.float64) if masked else None

@@ -7,13 +7,16 @@ from contracts.events import DatasetUploaded, PosesReady
 from contracts.fields import ManifestRef
 from workers.runtime.worker import Inputs, Worker
 
+LARGEST = {"preview": 512, "standard": 512, "high": 1024}
+"""Of the images' sides in pixels, where the photos have as many to show."""
+
 
 class Prepare(Worker[DatasetUploaded]):
     """Any supported capture becomes a dataset of square, undistorted images with poses."""
 
     stage = "prepare"
     consumes = DatasetUploaded
-    algorithm = "1"
+    algorithm = "2"
     compute = "workers.prepare.compute"
 
     def inputs(self, event: DatasetUploaded) -> Inputs:
@@ -23,6 +26,7 @@ class Prepare(Worker[DatasetUploaded]):
         options = event.options
         return {
             "kind": event.kind,
+            "largest": LARGEST[options.profile],
             "ignore_masks": options.ignore_masks,
             "ignore_poses": options.ignore_poses,
         }

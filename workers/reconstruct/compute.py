@@ -19,7 +19,7 @@ from workers.reconstruct.memory import check_memory
 from workers.reconstruct.methods.model import Report, Scene, Settings, TexturedMesh
 from workers.reconstruct.obj import write_obj
 from workers.reconstruct.previews import Previews
-from workers.reconstruct.quality import Likeness, compare, renderer
+from workers.reconstruct.quality import PUBLISHED, Likeness, compare, renderer
 from workers.reconstruct.smaller import smaller
 from workers.render.environment import to_equirectangular
 
@@ -115,6 +115,7 @@ def _figures(kind: str, likeness: Likeness) -> dict[str, float]:
         f"{kind}_silhouette_iou": round(likeness.silhouette_iou, 4),
         f"{kind}_psnr": round(likeness.psnr, 2),
         f"{kind}_loss": round(likeness.loss, 6),
+        f"{kind}_loss_published": PUBLISHED[kind],
     }
 
 

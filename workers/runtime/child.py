@@ -78,8 +78,11 @@ def _claim_stdout() -> TextIO:
 
 
 def _say(answers: TextIO, message: dict[str, Any]) -> None:
-    answers.write(json.dumps(message) + "\n")
-    answers.flush()
+    try:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+    except BrokenPipeError:  # the worker is gone, as when its stdin ends: see `_tasks`
+        os._exit(0)
 
 
 def _tasks() -> Iterator[dict[str, Any]]:

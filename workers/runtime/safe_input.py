@@ -101,6 +101,12 @@ def read_image(path: Path, name: str) -> Picture:
     return Picture(np.ascontiguousarray(pixels[..., :3]), alpha, stored, orientation)
 
 
+def read_size(path: Path, name: str) -> tuple[int, int]:
+    """Width and height of a photo as stored, without decoding it. Raises as `read_image`."""
+    with _opened(path, name) as image:
+        return image.size
+
+
 def read_mask(path: Path, name: str) -> Picture:
     """A mask as a Picture whose alpha is the mask: the file's own alpha where that says anything,
     else its brightness. Raises as `read_image`."""

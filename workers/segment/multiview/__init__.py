@@ -30,6 +30,7 @@ Image = NDArray[np.uint8]
 Report = Callable[[float, str], None]
 
 _PIXELS = 256  # of the pictures' longer side while the object is looked for
+_MOST_PIXELS = 512  # of them when its edges are: twice the side is four times the memory
 _SAMPLES = 96  # of the grid's sides
 _REACH = 1.02  # half of their length
 _ROUNDS = 4
@@ -44,8 +45,9 @@ def segment(images: Image, frames: NDArray[np.int64], cameras: Cameras, report: 
     report: called with the part that is done and what it was. NumericError: "object_not_found" where there
     is nothing that all photos show before something else.
     """
-    whole = Pictures(images, _photo(frames, images.shape[1:3]), cameras.transformed(region(cameras, frames)))
-    grey = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images])
+    photo = _photo(frames, images.shape[1:3])
+    whole = Pictures(images, photo, cameras.transformed(region(cameras, frames))).smaller(_MOST_PIXELS)
+    grey = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in whole.images])
     plane = find_plane(grey, whole.photo, whole.cameras)
     report(0.15, "support plane")
     small = whole.smaller(_PIXELS)
@@ -65,7 +67,8 @@ def segment(images: Image, frames: NDArray[np.int64], cameras: Cameras, report: 
         message = f"what all photos show in one place takes {share:.1%} of them, which is no object"
         raise NumericError("object_not_found", message)
     report(1.0, "edges")
-    return inside
+    size = (images.shape[2], images.shape[1])
+    return np.stack([cv2.resize(each, size, interpolation=cv2.INTER_LINEAR) for each in inside])
 
 
 def _photo(frames: NDArray[np.int64], size: tuple[int, ...]) -> Bool:

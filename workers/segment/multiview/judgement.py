@@ -65,7 +65,9 @@ class Pictures:
     def smaller(self, pixels: int) -> Pictures:
         """With so many pixels on the longer side, at most."""
         height, width = self.images.shape[1:3]
-        factor = min(1.0, pixels / max(height, width))
+        if max(height, width) <= pixels:
+            return self
+        factor = pixels / max(height, width)
         size = (round(factor * width), round(factor * height))
         images = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in self.images]
         photo = [cv2.resize(each.astype(np.float32), size) > 0.5 for each in self.photo]
