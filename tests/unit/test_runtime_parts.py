@@ -213,7 +213,8 @@ def test_a_broken_transforms_file_is_named(text: str, tmp_path: Path) -> None:
 def test_a_child_whose_worker_is_gone_ends_without_a_word() -> None:
     command = [sys.executable, "-m", "workers.runtime.child", "json"]
     with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE) as child:
-        assert child.stdout and child.stderr
+        assert child.stdout
+        assert child.stderr
         child.stdout.close()  # before it can have said that it is ready
         assert child.stderr.read() == b""
         assert child.wait(20) == 0
