@@ -35,6 +35,9 @@ install_python_packages() {
     .venv/bin/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || make_venv
     echo "Installing phototwin's Python packages into .venv: a minute or a few."
     .venv/bin/python -m pip install -qq --editable '.[dev]' --constraint constraints.txt
+    # CarveKit's networks need nothing more. What else it asks for is a web server and a second OpenCV, which
+    # needs libGL and overwrites the one that is there.
+    .venv/bin/python -m pip install -qq --no-deps carvekit --constraint constraints.txt
 }
 
 warm_kernels() {

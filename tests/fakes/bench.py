@@ -67,7 +67,7 @@ class Bench:
     async def shell(self) -> AsyncIterator[asyncio.Event]:
         """A running shell; setting the event yielded asks it to end."""
         compute, stop = Compute(("tests.fakes.task",), 1), asyncio.Event()
-        worker = Shell(Obedient(), self.broker, self.store, compute, self.settings, self.metrics)
+        worker = Shell(Obedient(self.settings), self.broker, self.store, compute, self.settings, self.metrics)
         running = asyncio.create_task(worker.run(stop))
         try:
             yield stop

@@ -12,7 +12,7 @@ class Obedient(Worker[DatasetUploaded]):
     """Consumes dataset.uploaded and does what the upload's `orders.json` says (see `task`)."""
 
     stage = "prepare"
-    consumes = DatasetUploaded
+    consumes = (DatasetUploaded,)
     algorithm = "test"
     compute = "tests.fakes.task"
 

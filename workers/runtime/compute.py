@@ -53,6 +53,7 @@ class Compute:
         # Their matrices are small, and their threads spin while they wait: two or three times the CPU time.
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             environment[name] = "1"
+        environment["OMP_WAIT_POLICY"] = "passive"  # and so do a network's, which wants more of them
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",

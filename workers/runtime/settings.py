@@ -5,12 +5,15 @@ of that name in that folder serves as well (and keeps secrets out of the environ
 """
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broker.topology import Topology
+from contracts.events import Segmenter
+from contracts.fields import Sha256
 
 
 class SettingsError(ValueError):
@@ -44,6 +47,14 @@ class Settings(BaseSettings):
     threads: Annotated[int, Field(ge=1)] = os.cpu_count() or 1
     """For the numeric kernels of one job."""
     max_upload_bytes: Annotated[int, Field(gt=0)] = 4 << 30
+    segmenter: Segmenter = "auto"
+    """For captures whose sender leaves the choice to us."""
+    weights: str | None = None
+    """Of neural networks: a folder, or `store:PREFIX`, keys in the object store; None is the folder where
+    `phototwin weights fetch` puts them."""
+    onnx_model: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.onnx$")] | None = None
+    """A file among the weights, and what its digest must be."""
+    onnx_sha256: Sha256 | None = None
     work_dir: str | None = None
     """Where a job's files lie while it runs; None is the system's temporary folder."""
     log_level: str = "INFO"
@@ -51,6 +62,11 @@ class Settings(BaseSettings):
     @property
     def topology(self) -> Topology:
         return Topology(self.prefix, self.retry_delays)
+
+    @property
+    def weights_folder(self) -> Path:
+        """Where the weights are, unless they are in the object store."""
+        return Path(os.path.expanduser(self.weights or "~/.cache/phototwin/weights")).absolute()
 
 
 def from_environment() -> Settings:

@@ -1,0 +1,16 @@
+"""A worker that wants weights, and the computation that says which it found."""
+
+from pathlib import Path
+from typing import Any
+
+from tests.fakes.worker import Obedient
+
+
+class Networked(Obedient):
+    compute = "tests.fakes.networked"
+    networks = True
+
+
+def run(inputs: Path, _outputs: Path, _parameters: dict[str, Any], _report: Any) -> dict[str, Any]:
+    found = {path.name: path.read_text() for path in (inputs / "weights").iterdir()}
+    return {"metrics": {"images": 1, "weights": found}}

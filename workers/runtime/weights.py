@@ -1,0 +1,38 @@
+"""Weights of networks that lie in the object store."""
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from workers.runtime.settings import Settings, SettingsError
+from workers.runtime.storage import ObjectStore
+from workers.runtime.worker import Worker
+
+IN_STORE = "store:"
+
+
+@asynccontextmanager
+async def weights_at_hand(
+    worker: type[Worker[Any]], settings: Settings, store: ObjectStore
+) -> AsyncIterator[Settings]:
+    """The settings with their weights in a folder: fetched, for a worker that wants them and as long as it
+    runs, where they lie in the store. Whether they are what they should be is for their reader to see.
+
+    Raises SettingsError where there are none, StorageUnavailable.
+    """
+    where = settings.weights or ""
+    if not worker.networks or not where.startswith(IN_STORE):
+        yield settings
+        return
+    prefix = where.removeprefix(IN_STORE).strip("/") + "/"
+    with tempfile.TemporaryDirectory(prefix="phototwin-weights-", dir=settings.work_dir) as folder:
+        found = [item for item in await store.below(prefix) if "/" not in item.key.removeprefix(prefix)]
+        if not found:
+            raise SettingsError(
+                f"PHOTOTWIN_WEIGHTS is {where}, and the object store has nothing below {prefix}"
+            )
+        for item in found:
+            await store.download(item.key, Path(folder, item.key.removeprefix(prefix)), item.bytes)
+        yield settings.model_copy(update={"weights": folder})
