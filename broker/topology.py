@@ -1,8 +1,9 @@
 """Exchanges, queues and bindings, as data. Both brokers are built from it.
 
 events (topic) ──dataset.uploaded──> prepare ───┐ each a quorum queue; what is delivered too
-       │ ├──────poses.ready────────> segment    │ often without being settled goes through
-       │ ├──────masks.ready────────> reconstruct│ `dead` to <queue>.dead
+       │ ├──────poses.ready,                    │ often without being settled goes through
+       │ │      masks.reviewed─────> segment    │ `dead` to <queue>.dead
+       │ ├──────masks.ready────────> reconstruct│
        │ ├──────mesh.ready─────────> package  ──┘
        │ └──────#──────────────────> outcomes (stream): so a mandatory publish always has somewhere
        │                             to go, and anyone can read all outcomes from an offset
@@ -16,13 +17,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-CONSUMES: Mapping[str, str] = {
-    "prepare": "dataset.uploaded",
-    "segment": "poses.ready",
-    "reconstruct": "masks.ready",
-    "package": "mesh.ready",
+CONSUMES: Mapping[str, tuple[str, ...]] = {
+    "prepare": ("dataset.uploaded",),
+    "segment": ("poses.ready", "masks.reviewed"),
+    "reconstruct": ("masks.ready",),
+    "package": ("mesh.ready",),
 }
-"""Worker -> the routing key of the event it consumes."""
+"""Worker -> the routing keys of the events it consumes."""
 
 RETRY_DELAYS = (1.0, 5.0, 30.0, 120.0, 600.0)
 DELIVERY_LIMIT = 5
@@ -107,7 +108,7 @@ class Topology:
     def bindings(self) -> list[Binding]:
         return [
             Binding(self.events, self.outcomes, "#"),
-            *(Binding(self.events, self.queue(w), routing_key) for w, routing_key in CONSUMES.items()),
+            *(Binding(self.events, self.queue(w), key) for w, keys in CONSUMES.items() for key in keys),
             *(Binding(self.dead, self.dead_letter_queue(w), self.queue(w)) for w in CONSUMES),
             *(Binding(self.retry(d), self.retry(d), "") for d in self.retry_delays),
         ]

@@ -28,6 +28,14 @@
     │   ├── MasksIncomplete        masks_incomplete
     │   ├── MaskEmpty              mask_empty
     │   ├── MasksInconsistent      masks_inconsistent
+    │   ├── MasksBad               masks_bad
+    │   ├── HintUnknownImage       hint_unknown_image
+    │   ├── ReviewUnreadable       review_unreadable
+    │   ├── ReviewUnknownImage     review_unknown_image
+    │   ├── ReviewMaskInvalid      review_mask_invalid
+    │   ├── ReviewLeavesTooFew     review_leaves_too_few
+    │   ├── SegmenterUnavailable   segmenter_unavailable
+    │   ├── WeightsMissing         weights_missing
     │   ├── MethodUnavailable      method_unavailable
     │   └── TooMuchMemory          too_much_memory
     ├── TransientError             retry: the world may be better in a moment
@@ -38,6 +46,8 @@
     │   │   └── EventReturned      event_returned (no queue is bound: the topology was not applied)
     │   ├── DiskFull               disk_full (the worker's own)
     │   ├── ObjectDamaged          object_damaged (an artefact of ours is missing or altered)
+    │   ├── WeightsDamaged         weights_damaged (a network's, on the worker)
+    │   ├── WeightsUnusable        weights_unusable
     │   ├── ComputeDied            compute_died
     │   └── ComputeFailed          compute_failed (nobody foresaw it: a bug as a rule)
     ├── TimeLimitExceeded          dead-letter: time_limit_exceeded
@@ -200,6 +210,50 @@ class MasksInconsistent(InputError):
     code = "masks_inconsistent"
 
 
+class MasksBad(InputError):
+    code = "masks_bad"
+
+
+class HintUnknownImage(InputError):
+    """A hint for a photo that the capture does not have, or has several of."""
+
+    code = "hint_unknown_image"
+
+
+class ReviewUnreadable(InputError):
+    """A file of decisions that breaks its contract (see `contracts.review`)."""
+
+    code = "review_unreadable"
+
+
+class ReviewUnknownImage(InputError):
+    """A decision on an image that the dataset does not have."""
+
+    code = "review_unknown_image"
+
+
+class ReviewMaskInvalid(InputError):
+    """A mask that a person gave, or one to be kept that never was, cannot be used."""
+
+    code = "review_mask_invalid"
+
+
+class ReviewLeavesTooFew(InputError):
+    code = "review_leaves_too_few"
+
+
+class SegmenterUnavailable(InputError):
+    """The sender asked for a segmenter that this worker has not."""
+
+    code = "segmenter_unavailable"
+
+
+class WeightsMissing(InputError):
+    """The sender asked for a network whose weights were not given to this worker."""
+
+    code = "weights_missing"
+
+
 class MethodUnavailable(InputError):
     code = "method_unavailable"
 
@@ -246,6 +300,18 @@ class ObjectDamaged(TransientError):
     """An object that an earlier stage wrote is missing, or its bytes are not what it wrote."""
 
     code = "object_damaged"
+
+
+class WeightsDamaged(TransientError):
+    """The worker's weights of a network are not those that its settings, or ours, name."""
+
+    code = "weights_damaged"
+
+
+class WeightsUnusable(TransientError):
+    """The worker's weights are as named, and not of the network that was expected."""
+
+    code = "weights_unusable"
 
 
 class ComputeDied(TransientError):

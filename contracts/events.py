@@ -6,7 +6,7 @@ passes on what a newer publisher said.
 
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, StrictBool, model_validator
 
 from contracts.fields import (
     Bytes,
@@ -16,13 +16,16 @@ from contracts.fields import (
     ManifestRef,
     ObjectKey,
     ObjectRef,
+    RelativePath,
     Sha256,
     Slug,
+    Stem,
     World,
 )
 
 Stage = Literal["prepare", "segment", "reconstruct", "package"]
 Profile = Literal["preview", "standard", "high"]
+Segmenter = Literal["auto", "multiview", "carvekit", "onnx"]
 MAX_LOSSES = 16
 
 
@@ -30,6 +33,33 @@ def _not_one(holdout: int) -> int:
     if holdout == 1:
         raise ValueError("must be 0 or at least 2: with 1 no view would be left")
     return holdout
+
+
+Part = Annotated[float, Field(ge=0, le=1)]
+"""Of a photo's width or height, as it is shown upright, from its top left."""
+
+
+class Tap(Contract):
+    """A point of a photo that is on the object, or is not."""
+
+    x: Part
+    y: Part
+    object: StrictBool = True
+
+
+class Hint(Contract):
+    """What the sender marked in one photo, named by its path in the upload or by its file name. The object is
+    within `box`: left, top, right, bottom."""
+
+    image: RelativePath
+    box: tuple[Part, Part, Part, Part] | None = None
+    taps: Annotated[tuple[Tap, ...], Field(max_length=100)] = ()
+
+    @model_validator(mode="after")
+    def _a_box_has_an_inside(self) -> Self:
+        if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
+            raise ValueError("box must be left, top, right, bottom, with left < right and top < bottom")
+        return self
 
 
 class Options(Contract):
@@ -40,8 +70,14 @@ class Options(Contract):
     seed: Annotated[int, Field(ge=0, lt=1 << 31)] = 0
     holdout: Annotated[int, Field(ge=0, le=1000), AfterValidator(_not_one)] = 8
     """From 24 views on, every `holdout`-th is kept out for the quality report; 0 uses all."""
+    segmenter: Segmenter = "auto"
+    """What makes masks where none were sent; auto: what the worker's settings say."""
     ignore_masks: bool = False
     ignore_poses: bool = False
+    hints: Annotated[tuple[Hint, ...], Field(max_length=600)] = ()
+    """Where the object is, for whatever makes the masks."""
+    review: bool = False
+    """Whether a person looks at the masks before anything is made from them."""
 
 
 F = TypeVar("F", bound="Event")
@@ -103,12 +139,7 @@ class DatasetUploaded(Event):
         keys = [file.key for file in self.files]
         if len(set(keys)) != len(keys):
             raise ValueError("files must not name a key twice")
-        folders = {key[:end] for key in keys for end, character in enumerate(key) if character == "/"}
-        if clash := folders.intersection(keys):
-            raise ValueError(f"files: {min(clash)} cannot be both a file and a folder")
-        for key in keys:
-            if not key.startswith(self.folder + "upload/"):
-                raise ValueError(f"files: key {key} must begin with {self.folder}upload/")
+        _check_uploads("files", keys, self.folder)
         return self
 
 
@@ -133,6 +164,46 @@ class MasksProposed(Event):
     masks: ManifestRef
     world: World = World()
     options: Options = Options()
+
+
+class Decision(Contract):
+    """What a person says of one image: use its mask, use this one instead, or leave the image out."""
+
+    keep: StrictBool
+    mask: UploadedFile | None = None
+
+    @model_validator(mode="after")
+    def _a_mask_is_for_use(self) -> Self:
+        if self.mask is not None and not self.keep:
+            raise ValueError("an image that is not kept cannot have a mask")
+        return self
+
+
+class MasksReviewed(Event):
+    """A person has looked at the proposed masks. `decisions` are by the images' stems; an image that is not
+    mentioned is kept as proposed. Of several of the same generation for one proposal the first that
+    succeeds counts: to decide anew, raise the generation."""
+
+    routing_key: ClassVar[str] = "masks.reviewed"
+    dataset: ManifestRef
+    masks: ManifestRef
+    """What was proposed."""
+    decisions: Annotated[dict[Stem, Decision], Field(max_length=5000)]
+    world: World = World()
+    options: Options = Options()
+
+    @property
+    def replaced(self) -> tuple[UploadedFile, ...]:
+        """The masks that a person made, each file once."""
+        files = [decision.mask for decision in self.decisions.values() if decision.mask is not None]
+        return tuple({file.key: file for file in files}.values())
+
+    @model_validator(mode="after")
+    def _masks_are_uploads(self) -> Self:
+        if any(d.mask is not None and d.mask not in self.replaced for d in self.decisions.values()):
+            raise ValueError("decisions must not announce two contents of one key")
+        _check_uploads("decisions", [file.key for file in self.replaced], self.folder)
+        return self
 
 
 class MasksReady(Event):
@@ -222,6 +293,7 @@ EVENTS: tuple[type[Event], ...] = (
     DatasetUploaded,
     PosesReady,
     MasksProposed,
+    MasksReviewed,
     MasksReady,
     MeshReady,
     ModelReady,
@@ -240,3 +312,13 @@ def _keys(value: object) -> list[str]:
     if isinstance(value, tuple):
         return [key for item in value for key in _keys(item)]
     return []
+
+
+def _check_uploads(field: str, keys: list[str], folder: str) -> None:
+    """Raises ValueError, unless all can lie side by side in the upload of the capture in `folder`."""
+    folders = {key[:end] for key in keys for end, character in enumerate(key) if character == "/"}
+    if clash := folders.intersection(keys):
+        raise ValueError(f"{field}: {min(clash)} cannot be both a file and a folder")
+    for key in keys:
+        if not key.startswith(folder + "upload/"):
+            raise ValueError(f"{field}: key {key} must begin with {folder}upload/")

@@ -32,6 +32,16 @@ def _relative_path(value: str) -> str:
 RelativePath = Annotated[str, AfterValidator(_relative_path)]
 
 
+def _stem(value: str) -> str:
+    if "/" in _relative_path(value):
+        raise ValueError("must not contain a slash")
+    return value
+
+
+Stem = Annotated[str, AfterValidator(_stem)]
+"""An image's file name without its suffix."""
+
+
 def _object_key(value: str) -> str:
     if not _relative_path(value).startswith("captures/"):
         raise ValueError("must begin with 'captures/'")

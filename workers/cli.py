@@ -1,13 +1,11 @@
 """The `phototwin` command."""
 
-import asyncio
 import dataclasses
 import json
-import sys
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -15,17 +13,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from broker.interface import Message
-from broker.rabbitmq import Broker
 from contracts.envelope import Envelope, event_id, new_traceparent
-from contracts.errors import PhototwinError
-from contracts.events import JobProgress, Options, Profile, Stage
-from workers import local, service
+from contracts.events import JobProgress, Options, Profile, Segmenter, Stage
+from workers import cli_masks, cli_weights, local, service
+from workers.console import AsJson, configured, connect, do, fail, read_decisions
 from workers.evaluate.errors import CannotEvaluate
 from workers.runtime import logs, s3
-from workers.runtime.settings import Settings, SettingsError, from_environment
+from workers.runtime.settings import Settings
 from workers.simulate.capture import simulate as simulate_capture
 from workers.stages import WORKERS
-from workers.upload import CaptureError, files_of, upload
+from workers.upload import files_of, upload
 
 app = typer.Typer(
     help="Photos in, digital twin out.",
@@ -38,16 +35,24 @@ topology_app = typer.Typer(
     help="Exchanges and queues on RabbitMQ. Example: `phototwin topology apply`", no_args_is_help=True
 )
 app.add_typer(topology_app, name="topology")
+app.add_typer(cli_masks.app, name="masks")
+app.add_typer(cli_weights.app, name="weights")
 
 Capture = Annotated[Path, typer.Argument(help="Folder, zip, or transforms*.json", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 ProfileOption = Annotated[Profile, typer.Option(help="How much effort to spend.")]
 Method = Annotated[str, typer.Option(help="Reconstruction method.")]
+SegmenterOption = Annotated[Segmenter, typer.Option("--segmenter", help="What makes masks.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of whatever is drawn at random.")]
 Holdout = Annotated[int, typer.Option(min=0, max=1000, help="Keep every N-th view for the report; 0: none.")]
 IgnoreMasks = Annotated[bool, typer.Option("--ignore-masks", help="Do as if no masks were sent.")]
 IgnorePoses = Annotated[bool, typer.Option("--ignore-poses", help="Do as if no poses were sent.")]
-T = TypeVar("T")
+Hints = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where the object is: JSON as of the event's option `hints`.", exists=True, dir_okay=False
+    ),
+]
+Review = Annotated[bool, typer.Option("--review", help="Stop at the masks, for a person to look at them.")]
 
 
 @app.command()
@@ -56,11 +61,17 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("model"),
     profile: ProfileOption = "standard",
     method: Method = "auto",
+    segmenter: SegmenterOption = "auto",
     seed: Seed = 0,
     until: Annotated[Stage, typer.Option(help="Last stage to run.")] = "package",
     ignore_masks: IgnoreMasks = False,
     ignore_poses: IgnorePoses = False,
     holdout: Holdout = 8,
+    hints: Hints = None,
+    review: Review = False,
+    decisions: Annotated[
+        Path | None, typer.Option(help="Go on with these decisions on the masks (see `masks review`).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn a capture into a model, in one process and without any server.
@@ -70,21 +81,27 @@ def run(
     options = _options(
         profile=profile,
         method=method,
+        segmenter=segmenter,
         seed=seed,
         holdout=holdout,
         ignore_masks=ignore_masks,
         ignore_poses=ignore_poses,
+        hints=() if hints is None else _read_hints(hints),
+        review=review or decisions is not None,
     )
+    if review and decisions is None and until != "prepare":
+        until = "segment"
     console = Console(stderr=as_json)
     logs.configure("CRITICAL")
 
     async def watched() -> dict[str, Any]:
         files_of(capture)  # before any bar is drawn or anything in `out` is touched
+        decided = None if decisions is None else read_decisions(decisions)
         local.claim(out)
         with Bars(console, until) as show:
-            return await local.run(capture, out, options, show, until)
+            return await local.run(capture, out, options, show, until, decided)
 
-    result = _do(watched(), as_json)
+    result = do(watched(), as_json)
     if as_json:
         print(json.dumps(result))
         return
@@ -97,6 +114,8 @@ def run(
         for name in stage["files"]:
             if name in local.RESULTS:
                 print(f"{name:<18} {out / name}")
+    if review and decisions is None and "segment" in result["stages"]:
+        print(f"masks              {out / 'masks'}; next: phototwin masks review {out}")
 
 
 def _quality(result: dict[str, Any]) -> str:
@@ -127,7 +146,7 @@ def worker(
 
     Example: `PHOTOTWIN_AMQP_URL=amqp://user:secret@rabbit/ phototwin worker prepare`
     """
-    _do(service.run(stage, _settings(), drain=drain))
+    do(service.run(stage, configured(), drain=drain))
 
 
 @app.command()
@@ -138,10 +157,13 @@ def publish(
     generation: Annotated[int, typer.Option(min=0, help="Raise it to have all done again.")] = 0,
     profile: ProfileOption = "standard",
     method: Method = "auto",
+    segmenter: SegmenterOption = "auto",
     seed: Seed = 0,
     ignore_masks: IgnoreMasks = False,
     ignore_poses: IgnorePoses = False,
     holdout: Holdout = 8,
+    hints: Hints = None,
+    review: Review = False,
     as_json: AsJson = False,
 ) -> None:
     """Upload a capture and announce it; or publish an event kept in a file, as it is.
@@ -151,13 +173,16 @@ def publish(
     options = _options(
         profile=profile,
         method=method,
+        segmenter=segmenter,
         seed=seed,
         holdout=holdout,
         ignore_masks=ignore_masks,
         ignore_poses=ignore_poses,
+        hints=() if hints is None else _read_hints(hints),
+        review=review,
     )
     whose = {"tenant": tenant, "capture_id": capture_id or uuid.uuid4().hex, "generation": generation}
-    envelope = _do(_announce(what, whose, options, _settings()), as_json)
+    envelope = do(_announce(what, whose, options, configured()), as_json)
     said = {"capture_id": envelope.data.capture_id, "event_id": envelope.id, "type": envelope.type}
     print(json.dumps(said) if as_json else f"published {envelope.type} for {envelope.data.capture_id}")
 
@@ -170,13 +195,13 @@ def topology_apply() -> None:
     """
 
     async def apply() -> None:
-        broker = await _connect(_settings())
+        broker = await connect(configured())
         try:
             await broker.apply()
         finally:
             await broker.close()
 
-    _do(apply())
+    do(apply())
 
 
 @topology_app.command("show")
@@ -185,7 +210,7 @@ def topology_show(as_json: AsJson = False) -> None:
 
     Example: `phototwin topology show --json`
     """
-    topology = _settings().topology
+    topology = configured().topology
     parts = {
         "exchanges": [dataclasses.asdict(exchange) for exchange in topology.exchanges()],
         "queues": [dataclasses.asdict(queue) for queue in topology.queues()],
@@ -242,7 +267,7 @@ def evaluate(
     except (CannotEvaluate, OSError) as error:
         if as_json:
             print(json.dumps({"error": {"message": str(error)}}))
-        _fail(str(error))
+        fail(str(error))
     print(json.dumps(figures, indent=1) if as_json else report.in_words(figures))
 
 
@@ -258,7 +283,7 @@ async def _announce(what: Path, whose: dict[str, Any], options: Options, setting
             source="phototwin/publish",
             traceparent=new_traceparent(),
         )
-    broker = await _connect(settings)
+    broker = await connect(settings)
     try:
         await broker.publish(Message(envelope.encode(), envelope.data.routing_key, envelope.id))
     finally:
@@ -276,9 +301,11 @@ def _event_in(path: Path) -> Envelope | None:
     return Envelope.parse(body)
 
 
-async def _connect(settings: Settings) -> Broker:
-    url = settings.amqp_url.get_secret_value()
-    return await Broker.connect(url, settings.topology, name="phototwin command")
+def _read_hints(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        fail(f"{path} holds no hints: {error}")
 
 
 def _options(**given: Any) -> Options:
@@ -286,38 +313,7 @@ def _options(**given: Any) -> Options:
         return Options(**given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        _fail(f"--{'-'.join(str(part) for part in first['loc'])}: {first['msg']}")
-
-
-def _settings() -> Settings:
-    try:
-        return from_environment()
-    except SettingsError as error:
-        _fail(str(error))
-
-
-def _do(work: Coroutine[Any, Any, T], as_json: bool = False) -> T:
-    """Run it; any foreseen error is one plain sentence and exit status 1."""
-    try:
-        return asyncio.run(work)
-    except local.CaptureFailure as failure:
-        error = failure.failed.error
-        if as_json:
-            print(json.dumps({"stage": failure.failed.stage, "error": error.model_dump()}))
-        _fail(f"{failure.failed.stage}: {error.sentence} {error.action} ({error.code}: {error.message})")
-    except PhototwinError as error:
-        if as_json:
-            print(json.dumps({"error": {"code": error.code, "message": error.message}}))
-        _fail(f"{error.message} ({error.code})")
-    except (CaptureError, SettingsError, OSError) as error:
-        _fail(str(error))
-    except KeyboardInterrupt:
-        _fail("interrupted", status=130)
-
-
-def _fail(sentence: str, status: int = 1) -> NoReturn:
-    print(f"phototwin: {sentence}", file=sys.stderr)
-    raise typer.Exit(status)
+        fail(f"--{'-'.join(str(part) for part in first['loc'])}: {first['msg']}")
 
 
 class Bars:

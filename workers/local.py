@@ -5,8 +5,9 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from broker.topology import Topology
 from contracts.dataset import FOLDERS, Manifest
 from contracts.envelope import Envelope, event_id, new_traceparent
 from contracts.errors import PhototwinError, from_code
-from contracts.events import CaptureFailed, Event, JobProgress, Options, Stage
+from contracts.events import CaptureFailed, Event, JobProgress, MasksProposed, MasksReviewed, Options, Stage
 from contracts.fields import ManifestRef
+from contracts.review import DecisionsFile
+from workers.decisions import reviewed
 from workers.runtime.compute import Compute
 from workers.runtime.folder import FolderStore
 from workers.runtime.metrics import Metrics
@@ -28,6 +31,7 @@ from workers.stages import WORKERS
 from workers.upload import CaptureError, upload
 
 OnProgress = Callable[[JobProgress], None]
+Decide = Callable[[MasksProposed], Coroutine[Any, Any, MasksReviewed]]
 SUBFOLDERS: dict[Stage, str] = {"prepare": "dataset", "segment": "masks", "reconstruct": "", "package": ""}
 """Where below the output folder each stage's artefacts go."""
 PREVIEWS = "previews"
@@ -49,12 +53,18 @@ class CaptureFailure(Exception):
 
 
 async def run(
-    capture: Path, out: Path, options: Options, on_progress: OnProgress, until: Stage = "package"
+    capture: Path,
+    out: Path,
+    options: Options,
+    on_progress: OnProgress,
+    until: Stage = "package",
+    decisions: DecisionsFile | None = None,
 ) -> dict[str, Any]:
     """All stages up to `until`; leaves their files and `result.json` in `out` (which `claim` has made
-    ours), and returns the latter.
+    ours), and returns the latter. Where `options.review` asks for a person it ends with the masks as they
+    are proposed, or goes on with that person's `decisions` on them.
 
-    Raises CaptureError, CaptureFailure.
+    Raises CaptureError, CaptureFailure, SettingsError.
     """
     topology = Topology()
     broker = Broker(topology)
@@ -62,21 +72,23 @@ async def run(
     with tempfile.TemporaryDirectory(prefix="phototwin-") as folder:
         store = FolderStore(Path(folder, "store"))
         settings = Settings(work_dir=folder, max_attempts=1)  # whoever waits here wants to know at once
-        compute = Compute(tuple(WORKERS[stage].compute for stage in stages), settings.threads)
+        workers = [WORKERS[stage](settings) for stage in stages]
+        compute = Compute(tuple(worker.compute for worker in workers), settings.threads)
         await compute.start()
         stop = asyncio.Event()
         running = [
-            asyncio.create_task(
-                Shell(WORKERS[stage](), broker, store, compute, settings, Metrics()).run(stop)
-            )
-            for stage in stages
+            asyncio.create_task(Shell(worker, broker, store, compute, settings, Metrics()).run(stop))
+            for worker in workers
         ]
         result: dict[str, Any] = _nothing_yet()
         running.append(asyncio.create_task(_listen(broker, store, out, result, on_progress)))
         try:
             event = await upload(store, capture, tenant="default", capture_id="local", options=options)
             await _publish(broker, event)
-            following = asyncio.create_task(_follow(broker, store, stages, out, result, on_progress))
+            decide = None if decisions is None else partial(reviewed, store, decisions)
+            following = asyncio.create_task(
+                _follow(broker, store, stages[-1], out, result, on_progress, decide)
+            )
             await asyncio.wait({following, *running}, return_when=asyncio.FIRST_COMPLETED)
             for task in running:
                 if task.done():
@@ -118,7 +130,7 @@ async def _show(progress: JobProgress, store: FolderStore, out: Path, result: di
         content, name = await store.get(key), f"{PREVIEWS}/{Path(key).name}"
         if name not in result["previews"]:
             result["previews"].append(name)
-            _record(out, result)
+            record(out, result)
         (out / PREVIEWS).mkdir(exist_ok=True)
         (out / name).write_bytes(content)
 
@@ -126,28 +138,28 @@ async def _show(progress: JobProgress, store: FolderStore, out: Path, result: di
 async def _follow(
     broker: Broker,
     store: FolderStore,
-    stages: list[Stage],
+    last: Stage,
     out: Path,
     result: dict[str, Any],
     on_progress: OnProgress,
+    decide: Decide | None,
 ) -> dict[str, Any]:
-    """Export each stage's result as its event comes by, until the last has."""
+    """Export each stage's result as its event comes by, until the last has, or masks wait for a person."""
     async with broker.outcomes() as outcomes:
         async for _, message in outcomes:
             event = Envelope.parse(message.body).data
             if isinstance(event, CaptureFailed):
                 raise CaptureFailure(event)
             ref = _result_of(event)
-            if ref is None:
+            if ref is None or isinstance(event, MasksReviewed):
                 continue
             manifest = Manifest.model_validate_json(await store.get(ref.key))
-            files = await asyncio.to_thread(_export, manifest, store.root, out)
-            cost = manifest.usage.model_dump()
-            result["stages"][manifest.stage] = {**cost, "metrics": manifest.metrics, "files": files}
-            result["warnings"] += manifest.warnings
-            _record(out, result)
+            await asyncio.to_thread(_take, manifest, store.root, out, result)
+            record(out, result)
             on_progress(event.followed_by(JobProgress, stage=manifest.stage, fraction=1.0, step="done"))
-            if manifest.stage == stages[-1]:
+            if isinstance(event, MasksProposed) and decide is not None:
+                await _publish(broker, await decide(event))
+            elif isinstance(event, MasksProposed) or manifest.stage == last:
                 return result
     raise RuntimeError("the stream of outcomes ended")
 
@@ -178,14 +190,15 @@ def claim(out: Path) -> None:
     if taken:
         raise CaptureError(f"{out / taken[0]} is there already and not ours; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
-    _record(out, _nothing_yet())
+    record(out, _nothing_yet())
 
 
 def _nothing_yet() -> dict[str, Any]:
     return {"stages": {}, "warnings": [], "previews": []}
 
 
-def _record(out: Path, result: dict[str, Any]) -> None:
+def record(out: Path, result: dict[str, Any]) -> None:
+    """Write `result.json`, which also says which files of the folder are ours."""
     (out / RECORD).write_text(json.dumps(result, indent=1))
 
 
@@ -199,6 +212,22 @@ def _written_before(out: Path) -> list[str]:
         return []
     root = out.resolve()
     return [name for name in (*names, RECORD) if (root / name).resolve().is_relative_to(root)]
+
+
+def _take(manifest: Manifest, store: Path, out: Path, result: dict[str, Any]) -> None:
+    """Leave a stage's files in `out` in place of those it left before, and enter what is told of them:
+    reviewed masks add to what was told of the proposed ones."""
+    before = result["stages"].get(manifest.stage, {"files": [], "metrics": {}})
+    for name in before["files"]:
+        (out / name).unlink(missing_ok=True)
+    usage = manifest.usage.model_dump()
+    cost = {
+        name: (max if name == "peak_rss_mb" else sum)((before.get(name, 0.0), spent))
+        for name, spent in usage.items()
+    }
+    metrics = {**before["metrics"], **manifest.metrics}
+    result["stages"][manifest.stage] = {**cost, "metrics": metrics, "files": _export(manifest, store, out)}
+    result["warnings"] += manifest.warnings
 
 
 def _export(manifest: Manifest, store: Path, out: Path) -> list[str]:

@@ -10,32 +10,35 @@ from workers.runtime.compute import Compute
 from workers.runtime.metrics import Metrics
 from workers.runtime.settings import Settings
 from workers.runtime.shell import Shell
+from workers.runtime.weights import weights_at_hand
 from workers.stages import WORKERS
 
 
 async def run(stage: Stage, settings: Settings, *, drain: bool) -> None:
     """Until SIGTERM or SIGINT (the job at hand is given back for another worker), or with `drain`
-    until the queue is empty. Raises BrokerUnavailable where RabbitMQ cannot be reached at start."""
+    until the queue is empty. Raises BrokerUnavailable where RabbitMQ cannot be reached at start, and
+    SettingsError where the settings ask for what this worker cannot do."""
     logs.configure(settings.log_level)
     log = logs.get_logger()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
-    worker, metrics = WORKERS[stage](), Metrics()
-    compute = Compute((worker.compute,), settings.threads)
-    await compute.start()
-    broker = await Broker.connect(
-        settings.amqp_url.get_secret_value(), settings.topology, name=f"phototwin {stage}"
-    )
-    try:
-        async with (
-            s3.connect(settings) as store,
-            http.serve(settings.http_host, settings.http_port, metrics.registry, broker.fault) as port,
-        ):
-            log.info("worker started", stage=stage, http_port=port)
-            await Shell(worker, broker, store, compute, settings, metrics).run(stop, drain=drain)
-    finally:
-        await compute.close()
-        await broker.close()
-        log.info("worker stopped", stage=stage)
+    metrics = Metrics()
+    async with s3.connect(settings) as store, weights_at_hand(WORKERS[stage], settings, store) as settings:
+        worker = WORKERS[stage](settings)
+        compute = Compute((worker.compute,), settings.threads)
+        await compute.start()
+        broker = await Broker.connect(
+            settings.amqp_url.get_secret_value(), settings.topology, name=f"phototwin {stage}"
+        )
+        try:
+            async with http.serve(
+                settings.http_host, settings.http_port, metrics.registry, broker.fault
+            ) as port:
+                log.info("worker started", stage=stage, http_port=port)
+                await Shell(worker, broker, store, compute, settings, metrics).run(stop, drain=drain)
+        finally:
+            await compute.close()
+            await broker.close()
+            log.info("worker stopped", stage=stage)

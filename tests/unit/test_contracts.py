@@ -211,7 +211,7 @@ def test_any_mutation_decodes_or_ends_in_a_typed_error(path: str, value: object)
 
 
 def test_every_event_has_a_type_and_a_routing_key_of_its_own() -> None:
-    assert len({event.event_type() for event in EVENTS}) == len(EVENTS) == 9
+    assert len({event.event_type() for event in EVENTS}) == len(EVENTS) == 10
     assert DatasetUploaded.event_type() == "phototwin.dataset.uploaded.v1"
 
 
@@ -289,8 +289,11 @@ def test_options_default_to_what_the_command_defaults_to() -> None:
         "method": "auto",
         "seed": 0,
         "holdout": 8,
+        "segmenter": "auto",
         "ignore_masks": False,
         "ignore_poses": False,
+        "hints": (),
+        "review": False,
     }
 
 

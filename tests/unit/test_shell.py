@@ -226,7 +226,7 @@ async def test_an_artefact_altered_in_the_store_is_noticed(bench: Bench) -> None
     assert isinstance(event, PosesReady)
     manifest = Manifest.model_validate_json(await bench.store.get(event.dataset.key))
     (bench.store.root / manifest.artefacts[0].key).write_bytes(b"evil")
-    job = await Job.of(Segment(), event, bench.store)
+    job = await Job.of(Segment(bench.settings), event, bench.store)
     with pytest.raises(ObjectDamaged, match="not what its manifest says"):
         await job.fetch(bench.folder / "in", 1000, lambda _: None)
 

@@ -58,7 +58,7 @@ def saved(steps: int) -> bytes:
 
 
 async def plant(bench: Bench, event: DatasetUploaded, content: bytes, digest_of: bytes) -> None:
-    job = await Job.of(Obedient(), event, bench.store)
+    job = await Job.of(Obedient(bench.settings), event, bench.store)
     path = bench.folder / "planted"
     path.write_bytes(content)
     digest = hashlib.sha256(digest_of).hexdigest()

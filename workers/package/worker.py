@@ -12,7 +12,7 @@ class Package(Worker[MeshReady]):
     """model.glb and a poster picture."""
 
     stage = "package"
-    consumes = MeshReady
+    consumes = (MeshReady,)
     algorithm = "1"
     compute = "workers.package.compute"
 

@@ -15,7 +15,7 @@ class Prepare(Worker[DatasetUploaded]):
     """Any supported capture becomes a dataset of square, undistorted images with poses."""
 
     stage = "prepare"
-    consumes = DatasetUploaded
+    consumes = (DatasetUploaded,)
     algorithm = "2"
     compute = "workers.prepare.compute"
 

@@ -12,7 +12,7 @@ class Reconstruct(Worker[MasksReady]):
     """A textured mesh from posed images and masks, by the method that the options name."""
 
     stage = "reconstruct"
-    consumes = MasksReady
+    consumes = (MasksReady,)
     algorithm = "4"
     compute = "workers.reconstruct.compute"
 

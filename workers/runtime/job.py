@@ -66,7 +66,8 @@ class Job:
         inputs = replace(inputs, uploads=tuple(uploads))
         digests = {upload.key: upload.sha256 or f"{upload.etag}" for upload in uploads}
         digests |= {name: ref.content for name, ref in inputs.manifests.items()}
-        key = job_key(event, worker.stage, digests, worker.algorithm, worker.parameters(event))
+        asked, parameters = worker.question(event, digests)
+        key = job_key(event, worker.stage, asked, worker.algorithm, parameters)
         return cls(worker, event, store, inputs, key)
 
     async def check_cancelled(self) -> None:

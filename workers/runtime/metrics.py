@@ -7,7 +7,8 @@ SECONDS = (1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 1800, 3600
 
 class Metrics:
     """`stage` is a worker's name; `outcome` is done, adopted (the result was there already),
-    cancelled, rejected (the input's fault), retried or dead_lettered."""
+    cancelled, rejected (the input's fault), retried or dead_lettered; `segmenter` is who made masks,
+    `verdict` good, doubtful or bad, `decision` what a person made of a mask: kept, replaced or discarded."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
@@ -22,6 +23,15 @@ class Metrics:
         )
         self.in_flight = Gauge(
             "phototwin_jobs_in_flight", "Jobs being worked on", ["stage"], registry=self.registry
+        )
+        self.masks = self._counter("masks", "Masks made", "segmenter", "verdict")
+        self.masks_reviewed = self._counter("masks_reviewed", "Masks a person decided on", "decision")
+        self.mask_duration = Histogram(
+            "phototwin_mask_duration_seconds",
+            "Wall time of a segmentation by the number of its images",
+            ["segmenter"],
+            buckets=(0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50),
+            registry=self.registry,
         )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

@@ -181,6 +181,7 @@ class Shell:
             if result is None:
                 produced = self._produce(job, envelope, checkpoints)
                 result, outcome = await unless_cancelled(job, produced), "done"
+                self.worker.observe(self._metrics, result[0])
                 await job.check_cancelled()
             manifest, ref = result
             await self._publish(self.worker.reply(job.event, manifest, ref), envelope.traceparent, job.key)
@@ -202,6 +203,8 @@ class Shell:
             for folder in (inputs, outputs, saved, previews):
                 folder.mkdir(parents=True)
             await job.fetch(inputs, self._settings.max_upload_bytes, got)
+            if self.worker.networks:
+                (inputs / "weights").symlink_to(self._settings.weights_folder)
             if not 0 < job.event.attempt == self._settings.max_attempts - 1:
                 await checkpoints.fetch(saved, got)  # but not at last: the fault may lie in them
             async with (
@@ -209,7 +212,7 @@ class Shell:
                 Reporter(self._broker, self._store, job, envelope, previews) as reporter,
             ):
                 computed = await self._compute.run(
-                    self.worker.compute,
+                    self.worker.task(job.event),
                     inputs,
                     outputs,
                     scratch,

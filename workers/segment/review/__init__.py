@@ -1,0 +1,1 @@
+"""A person's say on proposed masks: the page on which it is made (`page`), what follows from it (`apply`)."""
