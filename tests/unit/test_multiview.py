@@ -14,7 +14,7 @@ from workers.geometry.errors import NumericError
 from workers.geometry.grid import Grid
 from workers.segment.multiview import segment
 from workers.segment.multiview.carving import carve, silhouettes
-from workers.segment.multiview.colours import density, table
+from workers.segment.multiview.colours import density, table, textured
 from workers.segment.multiview.cut import boundary_costs, cut
 from workers.segment.multiview.exposure import balanced
 from workers.segment.multiview.plane import find_plane
@@ -93,6 +93,11 @@ def capture() -> Capture:
     return photographed(around())
 
 
+def nothing(images: Image) -> NDArray[np.float32]:
+    """Told of any pixel."""
+    return np.zeros(images.shape[:3], np.float32)
+
+
 def overlaps(found: Bool, true: Bool) -> NDArray[np.float64]:
     both: NDArray[np.float64] = (found & true).sum((1, 2)) / np.maximum((found | true).sum((1, 2)), 1)
     return both
@@ -100,7 +105,13 @@ def overlaps(found: Bool, true: Bool) -> NDArray[np.float64]:
 
 def test_the_ball_is_found_in_every_photo(capture: Capture) -> None:
     parts: list[float] = []
-    inside = segment(capture.images, capture.frames, capture.cameras, lambda part, step: parts.append(part))
+    inside = segment(
+        capture.images,
+        capture.frames,
+        capture.cameras,
+        nothing(capture.images),
+        lambda part, step: parts.append(part),
+    )
     overlap = overlaps(inside > 0.5, capture.masks)
     assert overlap.mean() > 0.95
     assert overlap.min() > 0.92
@@ -110,7 +121,9 @@ def test_the_ball_is_found_in_every_photo(capture: Capture) -> None:
 
 def test_an_even_ball_is_not_taken_for_a_stain_on_the_table() -> None:
     capture = photographed(around(), plain_ball=True)
-    inside = segment(capture.images, capture.frames, capture.cameras, lambda part, step: None)
+    inside = segment(
+        capture.images, capture.frames, capture.cameras, nothing(capture.images), lambda part, step: None
+    )
     assert overlaps(inside > 0.5, capture.masks).min() > 0.9
 
 
@@ -118,19 +131,22 @@ def test_padding_is_no_part_of_the_object(capture: Capture) -> None:
     images = capture.images.copy()
     images[:, :20] = 0
     frames = np.tile([0, 20, SIZE, SIZE], (len(images), 1))
-    inside = segment(images, frames, capture.cameras, lambda part, step: None)
+    inside = segment(images, frames, capture.cameras, nothing(images), lambda part, step: None)
     assert not (inside[:, :20] > 0.5).any()
     assert overlaps(inside > 0.5, capture.masks).min() > 0.9
 
 
-def test_where_nothing_stays_in_place_there_is_no_object() -> None:
+@pytest.mark.parametrize("moving", ["noise", "shade"])
+def test_where_nothing_stays_in_place_there_is_no_object(moving: str) -> None:
     cameras = around()
-    noise = np.random.default_rng(0).integers(0, 256, (len(cameras), SIZE, SIZE, 3), np.uint8)
-    shades = np.linspace(0, 255, len(cameras)).astype(np.uint8)[:, None, None, None]
-    moving = np.where(np.arange(SIZE)[None, None, :, None] < SIZE // 2, noise, shades)
+    if moving == "noise":
+        images = np.random.default_rng(0).integers(0, 256, (len(cameras), SIZE, SIZE, 3), np.uint8)
+    else:
+        images = np.repeat(np.linspace(0, 255, len(cameras)).astype(np.uint8), 3 * SIZE**2)
+        images = images.reshape(len(cameras), SIZE, SIZE, 3)
     frames = np.tile([0, 0, SIZE, SIZE], (len(cameras), 1))
     with pytest.raises(NumericError) as failed:
-        segment(moving, frames, cameras, lambda part, step: None)
+        segment(images, frames, cameras, nothing(images), lambda part, step: None)
     assert failed.value.code == "object_not_found"
 
 
@@ -226,12 +242,34 @@ def test_a_cut_follows_edges_and_forgets_specks() -> None:
 
 
 def test_densities_are_of_colours_a_level() -> None:
-    colours = np.random.default_rng(0).integers(0, 256, (20000, 3), np.uint8)
-    every = density(table(colours), colours)
+    pixels = np.random.default_rng(0).integers(0, 256, (20000, 4), np.uint8)
+    pixels[:, 3] = 0
+    every = density(table(pixels), pixels)
     assert np.median(every) * 256**3 == pytest.approx(1, rel=0.3)
-    red = table(np.tile(np.array([[250, 10, 10]], np.uint8), (100, 1)))
-    seen, other = density(red, np.array([[250, 10, 10], [10, 250, 10]], np.uint8))
+    red = table(np.tile(np.array([[250, 10, 10, 0]], np.uint8), (100, 1)))
+    seen, other, rough = density(
+        red, np.array([[250, 10, 10, 0], [10, 250, 10, 0], [250, 10, 10, 3]], np.uint8)
+    )
     assert seen > 1000 * other > 0
+    assert seen > 1000 * rough > 0
+
+
+def test_texture_is_told_from_an_even_wall_of_the_same_colour_up_to_the_outline() -> None:
+    image = np.full((1, 60, 60, 3), 120, np.uint8)
+    image[:, :, 30:] += np.random.default_rng(0).integers(0, 60, (1, 60, 30, 1), np.uint8)
+    kinds = textured(image)[0, :, :, 3]
+    assert (kinds[:, :30] == 0).all()
+    assert (kinds[:, 30:] == 3).mean() > 0.9
+
+
+def test_a_wall_of_the_objects_colour_is_not_the_object(capture: Capture) -> None:
+    """What is behind the table, seen by no other photo, has the ball's mean colour, evenly."""
+    mean = capture.images[capture.masks].mean(0).astype(np.uint8)
+    images = capture.images.copy()
+    wall = ~within(capture.cameras, 0.9) & ~capture.masks
+    images[wall] = mean
+    inside = segment(images, capture.frames, capture.cameras, nothing(images), lambda part, step: None)
+    assert overlaps(inside > 0.5, capture.masks).min() > 0.9
 
 
 def test_exposure_that_changes_is_told_by_the_table(capture: Capture) -> None:
@@ -243,5 +281,5 @@ def test_exposure_that_changes_is_told_by_the_table(capture: Capture) -> None:
     plane = find_plane(grey, photo, capture.cameras)
     assert plane is not None
     np.testing.assert_allclose(balanced(images, photo, capture.cameras, plane) * true, 1, atol=0.03)
-    inside = segment(images, capture.frames, capture.cameras, lambda part, step: None)
+    inside = segment(images, capture.frames, capture.cameras, nothing(images), lambda part, step: None)
     assert overlaps(inside > 0.5, capture.masks).min() > 0.92

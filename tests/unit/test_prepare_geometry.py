@@ -17,6 +17,7 @@ from tests.captures import DOT, DOTS, Rig
 from workers.prepare import compute
 from workers.prepare.worker import Prepare
 from workers.runtime.safe_input import read_image
+from workers.runtime.settings import Settings
 
 PARAMETERS = {"kind": "auto", "largest": 512, "ignore_masks": False, "ignore_poses": False}
 DISTORTED = (0.06, -0.08, -0.001, 0.002, 0.01)
@@ -273,5 +274,5 @@ def test_high_asks_for_larger_images() -> None:
     asked = {}
     for profile in get_args(Profile):
         event = DatasetUploaded(capture_id="c", files=(file,), options=Options(profile=profile))
-        asked[profile] = Prepare().parameters(event)["largest"]
+        asked[profile] = Prepare(Settings()).parameters(event)["largest"]
     assert asked == {"preview": 512, "standard": 512, "high": 1024}

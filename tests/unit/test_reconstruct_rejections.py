@@ -18,23 +18,21 @@ from workers.geometry.errors import NumericError
 from workers.prepare import compute as prepare
 from workers.reconstruct import compute
 from workers.reconstruct.memory import available, needed
-from workers.segment import compute as segment
 
 PARAMETERS = {"profile": "preview", "method": "auto", "seed": 0, "holdout": 0}
 RIG = Rig()
 
 
 def inputs(tmp_path: Path, spoil: Callable[[Path], None]) -> Path:
-    """A reconstruct job's inputs, made by the stages before it from a spoilt capture."""
+    """A reconstruct job's inputs from a spoilt capture: its masks as they are, as after a person's review."""
     capture = captures.write(tmp_path / "capture", RIG)
     spoil(capture)
     shutil.copytree(capture, tmp_path / "prepare" / "upload")
     folder = tmp_path / "reconstruct"
-    for name in ("dataset", "masks"):
-        (folder / name).mkdir(parents=True)
+    (folder / "dataset").mkdir(parents=True)
     said: dict[str, Any] = {"kind": "auto", "largest": 512, "ignore_masks": False, "ignore_poses": False}
     prepare.run(tmp_path / "prepare", folder / "dataset", said, lambda *_: None)
-    segment.run(folder, folder / "masks", {"threshold": 0.5}, lambda *_: None)
+    shutil.copytree(folder / "dataset" / "alpha", folder / "masks")
     return folder
 
 

@@ -218,3 +218,20 @@ def test_a_child_whose_worker_is_gone_ends_without_a_word() -> None:
         child.stdout.close()  # before it can have said that it is ready
         assert child.stderr.read() == b""
         assert child.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "holds no hints"),
+        ("3", "--hints"),
+        ('[{"image": "a.jpg", "box": [0.9, 0, 0.1, 1]}]', "--hints-0: Value error, box must be"),
+    ],
+)
+def test_hints_that_cannot_be_read_are_one_sentence(content: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "hints.json").write_text(content)
+    capture = captures.write(tmp_path / "capture", Rig())
+    done = runner.invoke(app, ["run", str(capture), "--hints", str(tmp_path / "hints.json")])
+    assert done.exit_code == 1
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1

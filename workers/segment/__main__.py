@@ -2,4 +2,4 @@
 
 from workers.runtime.offline import main
 
-main("workers.segment.compute", {"threshold": 0.5})
+main("workers.segment.compute", {"threshold": 0.5, "segmenter": "auto", "weights": {}, "hints": []})

@@ -1,58 +1,132 @@
-"""Dataset in, one mask for each image out: `<stem>.png`, 0 or 255, and `outlines.jpg`, which shows them to a
-person.
+"""Dataset in, one mask for each image out: `<stem>.png`, 0 or 255 with a soft edge, and `outlines.jpg`, which
+shows them to a person. Bad masks are left out.
 
-Masks that came with the upload are thresholded sharp: a pixel half covered belongs to neither side, and
-silhouettes are only as good as their edges. Where none came they are made from all photos together.
+Masks that came with the upload are used as they are; where none came they are made.
 """
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.geometry.cameras import photo_frames, read_cameras
+from workers.geometry.cameras import Cameras, photo_frames, read_cameras
 from workers.geometry.images import encoded, read_grey, read_rgb, write_png
-from workers.segment.multiview import segment
+from workers.segment.hints import marked
 from workers.segment.outlines import outlines
-from workers.segment.threshold import sharpen
+from workers.segment.segmenters import of_posed, of_single
+from workers.segment.sharpen import sharpen
+from workers.segment.verdicts import Verdict, kept, verdicts
 
 Report = Callable[[float, dict[str, Any]], None]
 
+_UNSURE = 0.6  # confidence in the mask of a single picture below which it is doubtful
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """images (N,h,w,3); alphas (N,h,w), where masks came along; frames (N,4): what is photo; cameras, unless
+    there is but one picture, or several without poses; listed: as `hints.marked` wants them.
+    """
+
+    stems: list[str]
+    images: NDArray[np.uint8]
+    alphas: NDArray[np.uint8] | None
+    frames: NDArray[np.int64]
+    cameras: Cameras | None
+    listed: list[dict[str, Any]]
+
 
 def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Raises NumericError: "object_not_found"."""
-    dataset, threshold = inputs / "dataset", float(parameters["threshold"])
-    alphas = sorted((dataset / "alpha").glob("*.png"))
+    """`parameters`: "threshold", "segmenter", "weights" (digests by name of files in `inputs / "weights"`),
+    and "hints".
+
+    Raises NumericError: "object_not_found", "masks_bad", "hint_unknown_image", and what networks raise.
+    """
     report(0.0, {"step": "reading"})
-    photos = {path.stem: read_rgb(path) for path in sorted((dataset / "images").glob("*.png"))}
-    if alphas:
-        segmenter = "uploaded"
-        masks = {path.stem: sharpen(read_grey(path), threshold) for path in alphas}
-    else:
-        segmenter = "multiview"
-        masks = _made(dataset, photos, threshold, report)
-    for stem, mask in masks.items():
-        write_png(outputs / f"{stem}.png", mask)
-    sheet = outlines({stem: (photos[stem], mask) for stem, mask in masks.items()})
+    data = read(inputs / "dataset")
+    weights = inputs / "weights", parameters["weights"]
+    segmenter, soft, sure = _soft(data, parameters["segmenter"], parameters["hints"], weights, report)
+    masks = [sharpen(each, parameters["threshold"]) for each in soft]
+    judged = verdicts(np.stack(masks) > 127, data.images, data.frames, data.cameras)
+    judged = [_doubted(verdict, confidence) for verdict, confidence in zip(judged, sure, strict=True)]
+    used = kept(judged, data.stems)
+    for i in used:
+        write_png(outputs / f"{data.stems[i]}.png", masks[i])
+    sheet = outlines({data.stems[i]: (data.images[i], masks[i]) for i in used})
     (outputs / "outlines.jpg").write_bytes(encoded(sheet, ".jpg"))
     report(1.0, {"step": "done"})
-    coverage = float(np.mean([(mask > 0).mean() for mask in masks.values()]))
-    return {"metrics": {"images": len(masks), "segmenter": segmenter, "mean_coverage": round(coverage, 4)}}
+    told = {
+        stem: asdict(verdict) | ({} if confidence is None else {"confidence": round(confidence, 4)})
+        for stem, verdict, confidence in zip(data.stems, judged, sure, strict=True)
+    }
+    metrics = {
+        "images": len(used),
+        "segmenter": segmenter,
+        "mean_coverage": round(float(np.mean([(masks[i] > 127).mean() for i in used])), 4),
+        "masks": told,
+    }
+    left_out = [stem for i, stem in enumerate(data.stems) if i not in used]
+    return {"metrics": metrics, "warnings": _warnings(left_out, told)}
 
 
-def _made(
-    dataset: Path, photos: dict[str, NDArray[np.uint8]], threshold: float, report: Report
-) -> dict[str, NDArray[np.uint8]]:
-    """Masks by stem, of the photos by stem."""
-    cameras, _ = read_cameras(dataset / "cameras.json")
-    stems = [Path(name).stem for name in cameras.names]
-    masks = segment(
-        np.stack([photos[stem] for stem in stems]),
-        photo_frames(dataset / "cameras.json"),
-        cameras,
-        lambda part, step: report(0.05 + 0.9 * part, {"step": step}),
+def read(dataset: Path) -> Dataset:
+    """Of `images/*.png`, `alpha/*.png` and `cameras.json`; the latter two may be absent."""
+    listing, paths = dataset / "cameras.json", sorted((dataset / "images").glob("*.png"))
+    posed = listing.exists()
+    if posed:
+        listed = json.loads(listing.read_text())["images"]
+        paths = [dataset / "images" / image["image"] for image in listed]
+    images = np.stack([read_rgb(path) for path in paths])
+    height, width = images.shape[1:3]
+    if not posed:
+        whole = {"crop": [0, 0, width, height], "source_size": [width, height], "w": width, "h": height}
+        listed = [{"source": path.name, **whole} for path in paths]
+    alphas = [dataset / "alpha" / path.name for path in paths]
+    return Dataset(
+        stems=[path.stem for path in paths],
+        images=images,
+        alphas=np.stack([read_grey(path) for path in alphas]) if alphas[0].exists() else None,
+        frames=photo_frames(listing) if posed else np.tile([0, 0, width, height], (len(images), 1)),
+        cameras=read_cameras(listing)[0] if posed else None,
+        listed=listed,
     )
-    sharp = (sharpen(np.round(255 * inside).astype(np.uint8), threshold) for inside in masks)
-    return dict(zip(stems, sharp, strict=True))
+
+
+def _soft(
+    data: Dataset,
+    name: str,
+    hints: list[dict[str, Any]],
+    weights: tuple[Path, dict[str, str]],
+    report: Report,
+) -> tuple[str, NDArray[np.floating], list[float | None]]:
+    """Who made the masks, they (N,h,w) in [0,1], and the confidence in each, where it is known."""
+
+    def tell(part: float, step: str) -> None:
+        report(0.05 + 0.85 * part, {"step": step})
+
+    if data.alphas is not None:
+        return "uploaded", data.alphas / np.float32(255), [None] * len(data.alphas)
+    said = marked(hints, data.listed)
+    if data.cameras is not None:
+        soft = of_posed(name, data.images, data.frames, data.cameras, said, weights, tell)
+        return "multiview" if name == "auto" else name, soft, [None] * len(soft)
+    found = [
+        of_single(name, image, here, weights, tell) for image, here in zip(data.images, said, strict=True)
+    ]
+    own = "single" if name in ("auto", "multiview") else name
+    return own, np.stack([mask for mask, _ in found]), [confidence for _, confidence in found]
+
+
+def _doubted(verdict: Verdict, confidence: float | None) -> Verdict:
+    if confidence is None or confidence >= _UNSURE or verdict.verdict == "bad":
+        return verdict
+    reason = "Looked at in other ways, this photo has another object: too much in it stands out."
+    return replace(verdict, verdict="doubtful", reasons=(*verdict.reasons, reason))
+
+
+def _warnings(left_out: list[str], told: dict[str, dict[str, Any]]) -> list[str]:
+    return [f"The photo {stem} was left out. {' '.join(told[stem]['reasons'])}" for stem in left_out]

@@ -37,16 +37,18 @@ _ROUNDS = 4
 _LEAST, _MOST = 0.002, 0.8  # of a photo that an object takes
 
 
-def segment(images: Image, frames: NDArray[np.int64], cameras: Cameras, report: Report) -> Float:
+def segment(images: Image, frames: NDArray[np.int64], cameras: Cameras, told: Float, report: Report) -> Float:
     """(N,h,w) in [0,1], near 1 where photos (N,h,w,3) show the object.
 
-    frames (N,4): left, top, right, bottom of what is photo in each. cameras: N, in any frame.
+    frames (N,4): left, top, right, bottom of what is photo in each. cameras: N, in any frame. told (N,h,w):
+    what is known of pixels from elsewhere, as logarithm of how much likelier they are the object; 0 for
+    nothing. So masks that do not fit each other are made to.
 
     report: called with the part that is done and what it was. NumericError: "object_not_found" where there
     is nothing that all photos show before something else.
     """
     photo = _photo(frames, images.shape[1:3])
-    whole = Pictures(images, photo, cameras.transformed(region(cameras, frames))).smaller(_MOST_PIXELS)
+    whole = Pictures(images, photo, cameras.transformed(region(cameras, frames)), told).smaller(_MOST_PIXELS)
     grey = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in whole.images])
     plane = find_plane(grey, whole.photo, whole.cameras)
     report(0.15, "support plane")

@@ -18,6 +18,7 @@ Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
 _MOST = 2.5  # that one photo's evidence counts
+DECIDED = 100.0  # but for what a person said, which counts as it is
 _SHARE = 0.12  # of the photos whose full evidence takes a sample away
 _BLUR = 0.7  # samples
 _NEAR = 0.5  # of the region's radius: what is farther from its middle is less likely the object
@@ -69,7 +70,9 @@ def _collect(evidence: Float, projection: Float, origin: Float, spacing: np.floa
                     u = (p[0, 0] * x + p[0, 1] * y + p[0, 2] * z + p[0, 3]) / w
                     t = (p[1, 0] * x + p[1, 1] * y + p[1, 2] * z + p[1, 3]) / w
                     if 0 <= u < width and 0 <= t < height:
-                        total += min(max(-evidence[v, int(t), int(u)], np.float32(0)), np.float32(_MOST))
+                        against = max(-evidence[v, int(t), int(u)], np.float32(0))
+                        most = np.float32(_MOST) if against < np.float32(DECIDED) else against
+                        total += min(against, most)
                 out[i, j, k] = total
 
 

@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from workers.geometry.cameras import Cameras
 from workers.geometry.grid import Grid
-from workers.segment.multiview.carving import silhouettes
-from workers.segment.multiview.colours import density, table
+from workers.segment.multiview.carving import DECIDED, silhouettes
+from workers.segment.multiview.colours import density, table, textured
 from workers.segment.multiview.cut import boundary_costs, cut
 from workers.segment.multiview.exposure import multiplied
 from workers.segment.multiview.plane import Plane
@@ -37,6 +37,8 @@ _MISSED = 5.0  # deviations from the plate that are no noise
 _LOW, _HIGH = 0.15, 0.1  # over the plane: below stands what hides the plate for good, above what may hide it
 _MARGIN = 4  # texels around where it stands
 _SEED = 0.8  # of the region's radius: what hides the plate there is the object, or looks like it
+_HERE, _LEAST_HERE = 0.5, 300  # of what is known of the surroundings is the photo's own; from so many pixels
+_LEAST_COMMON = 0.3  # overlap (IoU) with the object at which a mask that was told is not believed at all
 _CORE, _CLEAR, _NEAR, _WIDE = 2, 4, 12, 40  # pixels in and out of the outline, for colours
 _HOLE = 0.004  # of a picture: what is smaller and has the object all round is object
 _PAD = 12  # pixels around the outline that are looked at
@@ -45,17 +47,23 @@ _PAD = 12  # pixels around the outline that are looked at
 @dataclass(frozen=True)
 class Pictures:
     """images (N,h,w,3); photo (N,h,w): where there is one, and no padding; N cameras, the region of the
-    object being the unit sphere.
+    object being the unit sphere; told (N,h,w): see `multiview.segment`.
     """
 
     images: Image
     photo: Bool
     cameras: Cameras
+    told: Float
 
     @property
     def unit(self) -> float:
         """What lengths in pixels of pictures of the usual size are in these."""
         return float(max(self.images.shape[1:3])) / _UNIT
+
+    @cached_property
+    def textured(self) -> Image:
+        """See `colours.textured`."""
+        return textured(self.images)
 
     @cached_property
     def costs(self) -> tuple[Float, Float]:
@@ -71,7 +79,8 @@ class Pictures:
         size = (round(factor * width), round(factor * height))
         images = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in self.images]
         photo = [cv2.resize(each.astype(np.float32), size) > 0.5 for each in self.photo]
-        return Pictures(np.stack(images), np.stack(photo), self.cameras.scaled(*size))
+        told = [cv2.resize(each, size, interpolation=cv2.INTER_NEAREST) for each in self.told]
+        return Pictures(np.stack(images), np.stack(photo), self.cameras.scaled(*size), np.stack(told))
 
     def multiplied(self, gain: Float) -> Pictures:
         """With each one's channels multiplied by gain (N,3)."""
@@ -102,7 +111,7 @@ def first(pictures: Pictures, plane: Plane | None) -> Judgement:
     """Before anything is known of the object but that it is in the region: its colours are those that hide
     the plate, or without one those in the region's middle.
     """
-    images, photo = pictures.images, pictures.photo
+    photo = pictures.photo
     region = within(pictures.cameras, 1.0)
     behind = _behind(pictures, plane, None)
     if plane is None:
@@ -114,9 +123,11 @@ def first(pictures: Pictures, plane: Plane | None) -> Judgement:
         )
         own = (missed > 0) & within(pictures.cameras, _SEED) & photo
         rest = (~region & photo) | (behind.known & (missed == 0))
-    evidence = _by_colour(images, table(images[own]), table(images[rest]), behind)
+    pixels = pictures.textured
+    rare, common = density(table(pixels[own]), pixels), density(table(pixels[rest]), pixels)
+    evidence = _by_colour(rare, common, behind)
     evidence = np.where(behind.known, evidence, np.clip(evidence, -_WEAK, _WEAK))
-    evidence = _blurred(np.where(region, evidence, -_CERTAIN), 3)
+    evidence = _blurred(np.where(region, evidence, -_CERTAIN), 3) + pictures.told
     evidence[~photo] = 0
     return Judgement((evidence > 0).astype(np.float32), evidence)
 
@@ -125,7 +136,7 @@ def judge(
     pictures: Pictures, plane: Plane | None, field: Float, grid: Grid, before: Judgement | None
 ) -> Judgement:
     """What the object in space, negative in `field` on `grid`, makes likely. before: of the same pictures."""
-    images, photo, unit = pictures.images, pictures.photo, pictures.unit
+    photo, unit = pictures.photo, pictures.unit
     outline = silhouettes(field, grid, pictures.cameras)
     distance = np.stack([_signed_distance(each) for each in outline]) / np.float32(unit)
     behind = _behind(pictures, plane, (field, grid))
@@ -133,23 +144,27 @@ def judge(
     if before is not None:
         core &= before.inside > 0.5
     clear = (distance < -_CLEAR) & photo & ~behind.doubted
-    near, wide = (images[clear & (distance > -reach)] for reach in (_NEAR, _WIDE))
-    by_colour = _by_colour(images, table(images[core]), np.float32(0.5) * (table(near) + table(wide)), behind)
+    near, wide = clear & (distance > -_NEAR), clear & (distance > -_WIDE)
+    own = density(table(pictures.textured[core]), pictures.textured)
+    by_colour = _by_colour(own, _around(pictures.textured, near, wide), behind)
     prior = np.clip(distance / np.float32(_FALLOFF), -_OUTSIDE, _INSIDE)
-    evidence = np.where(photo, by_colour + prior, np.float32(-2 * _CERTAIN))
+    told = _trusted(pictures.told, outline)
+    evidence = np.where(photo, by_colour + prior + told, np.float32(-2 * _CERTAIN))
     boxes = _boxes(outline, round(_PAD * unit))
     inside = cut((evidence / unit).astype(np.float32), pictures.costs, _SMOOTH, boxes, round(_STEPS * unit))
     inside = np.maximum(inside, _holes(inside > 0.5, outline))
     evidence = np.float32(2 * _CERTAIN) * (inside - np.float32(0.5))
-    doubt = _blurred(np.clip(by_colour, -_DOUBTED, _DOUBTED), 5)
+    doubt = _blurred(np.clip(by_colour, -_DOUBTED, _DOUBTED), 5) + told
     evidence = np.where(behind.doubted, doubt, evidence)
+    evidence = np.where(np.abs(told) >= DECIDED, told, evidence)
     evidence[~photo] = 0
     return Judgement(inside, evidence)
 
 
 def _behind(pictures: Pictures, plane: Plane | None, thing: tuple[Float, Grid] | None) -> _Behind:
     """thing: the object in space, where it is known already."""
-    shape, cameras, usable = pictures.photo.shape, pictures.cameras, pictures.photo
+    photo, cameras = pictures.photo, pictures.cameras
+    shape, usable = photo.shape, photo
     if plane is None:
         nothing = np.zeros(shape, bool)
         return _Behind(np.zeros(shape, np.float32), nothing, nothing, nothing)
@@ -165,9 +180,19 @@ def _behind(pictures: Pictures, plane: Plane | None, thing: tuple[Float, Grid] |
             hidden = silhouettes(high, grid, cameras).astype(np.uint8)
             usable = usable & ~np.stack([cv2.dilate(each, np.ones((3, 3), np.uint8)) > 0 for each in hidden])
     found = plate(pictures.images, usable, cameras, plane)
+    if thing is not None:  # what hangs over the plane hides it from all but the lowest cameras
+        found = found.filled(
+            plate(pictures.images, photo & _low(cameras, plane)[:, None, None], cameras, plane)
+        )
     known = found.known if stands is None else found.known & (~stands | found.focused)
     doubted = np.zeros_like(known) if stands is None else stands & ~found.focused
     return _compared(pictures, plane, found, known, doubted)
+
+
+def _low(cameras: Cameras, plane: Plane) -> Bool:
+    """(N,) the half of the cameras that look along the plane more than the others."""
+    rise = (cameras.centres @ plane.normal - plane.height) / np.linalg.norm(cameras.centres, axis=1)
+    return np.asarray(rise <= np.median(rise))
 
 
 def _compared(pictures: Pictures, plane: Plane, found: Plate, known: Bool, doubted: Bool) -> _Behind:
@@ -186,14 +211,39 @@ def _compared(pictures: Pictures, plane: Plane, found: Plate, known: Bool, doubt
     return _Behind(likely, shown, in_views(doubted, cameras, plane) > 0.1, missed)
 
 
-def _by_colour(images: Image, own: Float, rest: Float, behind: _Behind) -> Float:
-    """(N,h,w) logarithm of how much likelier pixels are the object, by tables of both's colours."""
-    other = density(rest, images)
-    other = np.where(
-        behind.known, np.float32(_LIKE_PLATE) * behind.density + np.float32(1 - _LIKE_PLATE) * other, other
-    )
+def _trusted(told: Float, outlines: Bool) -> Float:
+    """(N,h,w) what was told, less of it in photos where it has little in common with the object in space;
+    but what is decided as it is.
+    """
+    trusted = told.copy()
+    for here, outline in zip(trusted, outlines, strict=True):
+        own = here > 0
+        common = (own & outline).sum() / max((own | outline).sum(), 1)
+        here[np.abs(here) < DECIDED] *= np.clip((common - _LEAST_COMMON) / (1 - _LEAST_COMMON), 0, 1)
+    return trusted
+
+
+def _around(pixels: Image, near: Bool, wide: Bool) -> Float:
+    """(N,h,w) density of what each pixel (N,h,w,4) shows around the object, in all photos and in its own: a
+    wall seen in few of them is rare in all and common there.
+    """
+    everywhere = np.float32(0.5) * (table(pixels[near]) + table(pixels[wide]))
+    found = np.empty(pixels.shape[:3], np.float32)
+    for n, photo in enumerate(pixels):
+        here = photo[wide[n]]
+        own = np.float32(_HERE if len(here) >= _LEAST_HERE else 0)
+        found[n] = density((1 - own) * everywhere + own * table(here), photo)
+    return found
+
+
+def _by_colour(own: Float, rest: Float, behind: _Behind) -> Float:
+    """(N,h,w) logarithm of how much likelier pixels are the object, by the density of what they show among
+    the object's and among the rest.
+    """
+    known = np.float32(_LIKE_PLATE) * behind.density + np.float32(1 - _LIKE_PLATE) * rest
     tiny = np.float32(1e-12)
-    ratio: Float = np.clip(np.log(density(own, images) + tiny) - np.log(other + tiny), -_MOST, _MOST)
+    other = np.where(behind.known, known, rest)
+    ratio: Float = np.clip(np.log(own + tiny) - np.log(other + tiny), -_MOST, _MOST)
     return ratio
 
 

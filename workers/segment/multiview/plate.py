@@ -28,7 +28,7 @@ _LEAST_NOISE, _MOST_NOISE = 2.5, 12.0  # grey levels
 _LEAST_VIEWS, _LEAST_SHARE = 3, 0.4  # that must agree
 # Where photos agree so much less on a plane a little higher and a little lower, over a window, it is this
 # plane that they show; of one even colour any plane shows the same.
-_FOCUS, _ASIDE, _WINDOW = 0.9, 0.05, 11
+_FOCUS, _ASIDE, _WINDOW = 0.95, 0.05, 11
 _WORST = 40.0  # grey levels of noise that count there, at most
 
 
@@ -41,6 +41,13 @@ class Plate(NamedTuple):
     noise: Float
     known: Bool
     focused: Bool
+
+    def filled(self, other: Plate) -> Plate:
+        """With what `other` shows in place of what is not seen here, and where it alone knows something."""
+        there = (self.noise == 0) | (other.focused & ~self.known)
+        colour = np.where(there[..., None], other.colour, self.colour)
+        rest = (np.where(there, b, a) for a, b in zip(self[1:], other[1:], strict=True))
+        return Plate(colour, *rest)
 
 
 def plate(images: Image, usable: Bool, cameras: Cameras, plane: Plane) -> Plate:
