@@ -117,7 +117,9 @@ def test_the_command_fetches_a_set_and_tells_what_is_there(
     monkeypatch.setenv("PHOTOTWIN_WEIGHTS", str(tmp_path / "here"))
     fetched = CliRunner().invoke(app, ["weights", "fetch", "carvekit"])
     assert fetched.exit_code == 0, fetched.output
-    assert "noncommercial" in fetched.output
+    assert "noncommercial" not in fetched.output
+    asked = CliRunner().invoke(app, ["weights", "fetch", "fba_matting"])
+    assert "noncommercial" in asked.output
     (tmp_path / "here" / "tracer_b7.pth").write_bytes(b"damaged")
     listed = CliRunner().invoke(app, ["weights", "list", "--json"])
     states = {row["name"]: row["state"] for row in json.loads(listed.output)}

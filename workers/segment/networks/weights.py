@@ -49,8 +49,8 @@ KNOWN: Mapping[str, Weights] = {
         "noncommercial use only, as learnt from Adobe's image matting data",
     ),
 }
-SETS: Mapping[str, tuple[str, ...]] = {"carvekit": ("tracer_b7", "fba_matting")}
-"""Names for several together: what CarveKit itself uses for objects."""
+SETS: Mapping[str, tuple[str, ...]] = {"carvekit": ("tracer_b7",)}
+"""What a segmenter's own name stands for: what it needs, and anybody may use."""
 PACKAGES: Mapping[str, tuple[str, ...]] = {"carvekit": ("carvekit",), "onnx": ("openvino", "onnxruntime")}
 """What runs the networks of a segmenter; one is enough."""
 
