@@ -23,7 +23,7 @@ from workers.segment.verdicts import Verdict, kept, verdicts
 
 Report = Callable[[float, dict[str, Any]], None]
 
-_UNSURE = 0.6  # confidence in the mask of a single picture below which it is doubtful
+_UNSURE = 0.9  # confidence in the mask of a single picture below which it is doubtful: it runs high
 
 
 @dataclass(frozen=True)
