@@ -105,7 +105,7 @@ def overlaps(found: Bool, true: Bool) -> NDArray[np.float64]:
 
 def test_the_ball_is_found_in_every_photo(capture: Capture) -> None:
     parts: list[float] = []
-    inside = segment(
+    inside, support = segment(
         capture.images,
         capture.frames,
         capture.cameras,
@@ -117,11 +117,13 @@ def test_the_ball_is_found_in_every_photo(capture: Capture) -> None:
     assert overlap.min() > 0.92
     assert parts == sorted(parts)
     assert parts[-1] == 1.0
+    assert support is not None
+    np.testing.assert_allclose(support, [0, 0, 1, -TABLE], atol=0.02)
 
 
 def test_an_even_ball_is_not_taken_for_a_stain_on_the_table() -> None:
     capture = photographed(around(), plain_ball=True)
-    inside = segment(
+    inside, _ = segment(
         capture.images, capture.frames, capture.cameras, nothing(capture.images), lambda part, step: None
     )
     assert overlaps(inside > 0.5, capture.masks).min() > 0.9
@@ -131,7 +133,7 @@ def test_padding_is_no_part_of_the_object(capture: Capture) -> None:
     images = capture.images.copy()
     images[:, :20] = 0
     frames = np.tile([0, 20, SIZE, SIZE], (len(images), 1))
-    inside = segment(images, frames, capture.cameras, nothing(images), lambda part, step: None)
+    inside, _ = segment(images, frames, capture.cameras, nothing(images), lambda part, step: None)
     assert not (inside[:, :20] > 0.5).any()
     assert overlaps(inside > 0.5, capture.masks).min() > 0.9
 
@@ -268,7 +270,7 @@ def test_a_wall_of_the_objects_colour_is_not_the_object(capture: Capture) -> Non
     images = capture.images.copy()
     wall = ~within(capture.cameras, 0.9) & ~capture.masks
     images[wall] = mean
-    inside = segment(images, capture.frames, capture.cameras, nothing(images), lambda part, step: None)
+    inside, _ = segment(images, capture.frames, capture.cameras, nothing(images), lambda part, step: None)
     assert overlaps(inside > 0.5, capture.masks).min() > 0.9
 
 
@@ -281,5 +283,5 @@ def test_exposure_that_changes_is_told_by_the_table(capture: Capture) -> None:
     plane = find_plane(grey, photo, capture.cameras)
     assert plane is not None
     np.testing.assert_allclose(balanced(images, photo, capture.cameras, plane) * true, 1, atol=0.03)
-    inside = segment(images, capture.frames, capture.cameras, nothing(images), lambda part, step: None)
+    inside, _ = segment(images, capture.frames, capture.cameras, nothing(images), lambda part, step: None)
     assert overlaps(inside > 0.5, capture.masks).min() > 0.92

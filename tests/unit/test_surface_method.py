@@ -62,6 +62,18 @@ def test_a_sphere_comes_back_closed_and_coloured() -> None:
     assert fractions[-1] == 1
 
 
+def test_nothing_is_left_below_what_the_object_stands_on() -> None:
+    """Given in a frame of its own: half a unit is one here, and up leans."""
+    lean = np.array([[0.8, 0, 0.6, 1], [0, 1, 0, 2], [-0.6, 0, 0.8, 3], [0, 0, 0, 1]]) @ np.diag(
+        [2.0, 2, 2, 1]
+    )
+    standing = replace(scene(ball), support=np.array([0, 0, 1, 0.3])).transformed(lean)
+    mesh = reconstruct(standing, Settings("preview"), _quiet)
+    vertices = mesh.vertices @ np.linalg.inv(lean)[:3, :3].T + np.linalg.inv(lean)[:3, 3]
+    assert vertices[:, 2].min() == pytest.approx(-0.3, abs=0.03)
+    assert vertices[:, 2].max() == pytest.approx(1, abs=0.03)
+
+
 def test_a_hollow_no_silhouette_shows_is_dug_out() -> None:
     mesh = reconstruct(scene(dimpled, count=36, size=224), Settings("preview"), _quiet)
     directions = mesh.vertices / np.linalg.norm(mesh.vertices, axis=1, keepdims=True)

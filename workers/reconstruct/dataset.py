@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +32,8 @@ class Dataset:
 
 
 def read_dataset(inputs: Path) -> Dataset:
-    """Read `dataset/cameras.json`, `dataset/images/*.png` and `masks/*.png` (0 or 255, same stem) under
-    `inputs`.
+    """Read `dataset/cameras.json`, `dataset/images/*.png`, `masks/*.png` (same stem) and, where it is there,
+    `masks/support.json` under `inputs`.
 
     An image without a mask was discarded by a person and is left out.
     NumericError: "masks_missing" where none has one, "too_few_images" where only one has;
@@ -52,10 +53,16 @@ def read_dataset(inputs: Path) -> Dataset:
     scene = Scene(
         images=np.stack(each(lambda path: _checked(read_rgb, path, size), photos)),
         masks=np.stack(each(lambda i: _checked(read_grey, masks[i], size) > 127, kept)),
-        cameras=cameras.transformed(from_world),
+        cameras=cameras,
         frames=photo_frames(inputs / "dataset" / "cameras.json")[kept],
+        support=_support(inputs / "masks" / "support.json"),
     )
-    return Dataset(scene, from_world)
+    return Dataset(scene.transformed(from_world), from_world)
+
+
+def _support(path: Path) -> NDArray[np.float64] | None:
+    """See `Scene`; known where masks were made from the photos."""
+    return np.array(json.loads(path.read_text())["plane"], np.float64) if path.exists() else None
 
 
 def _checked(read: Callable[[Path], Image], path: Path, size: tuple[int, int]) -> Image:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +26,10 @@ def smaller(scene: Scene, pixels: int) -> Scene:
     covers = each(lambda mask: shrunk(mask.astype(np.uint8) * 255), scene.masks)
     factor = np.array([width, height] * 2) / np.array(scene.masks.shape[:0:-1] * 2)
     frames = scene.frames * factor
-    return Scene(
-        np.stack(images),
-        np.stack(covers) > 127,
-        scene.cameras.scaled(width, height),
-        np.concatenate([np.ceil(frames[:, :2]), np.floor(frames[:, 2:])], axis=1).astype(np.int64),
+    return replace(
+        scene,
+        images=np.stack(images),
+        masks=np.stack(covers) > 127,
+        cameras=scene.cameras.scaled(width, height),
+        frames=np.concatenate([np.ceil(frames[:, :2]), np.floor(frames[:, 2:])], axis=1).astype(np.int64),
     )

@@ -1,5 +1,6 @@
 """Dataset in, one mask for each image out: `<stem>.png`, 0 or 255 with a soft edge, and `outlines.jpg`, which
-shows them to a person. Bad masks are left out.
+shows them to a person. Bad masks are left out. `support.json`, where the object stands on something that was
+found: {"plane": [a, b, c, d]}, a x + b y + c z + d being the height over it in the capture's world.
 
 Masks that came with the upload are used as they are; where none came they are made.
 """
@@ -40,6 +41,18 @@ class Dataset:
     listed: list[dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Found:
+    """Masks soft (N,h,w) in [0,1] and who made them; support (4,): the plane that the object stands on, in
+    the capture's world, and sure: the confidence in each mask, where those are known.
+    """
+
+    segmenter: str
+    soft: NDArray[np.floating]
+    support: NDArray[np.float64] | None = None
+    sure: list[float | None] | None = None
+
+
 def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report) -> dict[str, Any]:
     """`parameters`: "threshold", "segmenter", "weights" (digests by name of files in `inputs / "weights"`),
     and "hints".
@@ -49,13 +62,16 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     report(0.0, {"step": "reading"})
     data = read(inputs / "dataset")
     weights = inputs / "weights", parameters["weights"]
-    segmenter, soft, sure = _soft(data, parameters["segmenter"], parameters["hints"], weights, report)
-    masks = [sharpen(each, parameters["threshold"]) for each in soft]
+    found = _found(data, parameters["segmenter"], parameters["hints"], weights, report)
+    masks = [sharpen(each, parameters["threshold"]) for each in found.soft]
+    sure = found.sure or [None] * len(masks)
     judged = verdicts(np.stack(masks) > 127, data.images, data.frames, data.cameras)
     judged = [_doubted(verdict, confidence) for verdict, confidence in zip(judged, sure, strict=True)]
     used = kept(judged, data.stems)
     for i in used:
         write_png(outputs / f"{data.stems[i]}.png", masks[i])
+    if found.support is not None:
+        (outputs / "support.json").write_text(json.dumps({"plane": found.support.tolist()}))
     sheet = outlines({data.stems[i]: (data.images[i], masks[i]) for i in used})
     (outputs / "outlines.jpg").write_bytes(encoded(sheet, ".jpg"))
     report(1.0, {"step": "done"})
@@ -65,7 +81,7 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     }
     metrics = {
         "images": len(used),
-        "segmenter": segmenter,
+        "segmenter": found.segmenter,
         "mean_coverage": round(float(np.mean([(masks[i] > 127).mean() for i in used])), 4),
         "masks": told,
     }
@@ -96,29 +112,27 @@ def read(dataset: Path) -> Dataset:
     )
 
 
-def _soft(
+def _found(
     data: Dataset,
     name: str,
     hints: list[dict[str, Any]],
     weights: tuple[Path, dict[str, str]],
     report: Report,
-) -> tuple[str, NDArray[np.floating], list[float | None]]:
-    """Who made the masks, they (N,h,w) in [0,1], and the confidence in each, where it is known."""
-
+) -> Found:
     def tell(part: float, step: str) -> None:
         report(0.05 + 0.85 * part, {"step": step})
 
     if data.alphas is not None:
-        return "uploaded", data.alphas / np.float32(255), [None] * len(data.alphas)
+        return Found("uploaded", data.alphas / np.float32(255))
     said = marked(hints, data.listed)
     if data.cameras is not None:
-        soft = of_posed(name, data.images, data.frames, data.cameras, said, weights, tell)
-        return "multiview" if name == "auto" else name, soft, [None] * len(soft)
-    found = [
+        made = of_posed(name, data.images, data.frames, data.cameras, said, weights, tell)
+        return Found("multiview" if name == "auto" else name, *made)
+    each = [
         of_single(name, image, here, weights, tell) for image, here in zip(data.images, said, strict=True)
     ]
     own = "single" if name in ("auto", "multiview") else name
-    return own, np.stack([mask for mask, _ in found]), [confidence for _, confidence in found]
+    return Found(own, np.stack([mask for mask, _ in each]), sure=[confidence for _, confidence in each])
 
 
 def _doubted(verdict: Verdict, confidence: float | None) -> Verdict:

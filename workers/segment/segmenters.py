@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from workers.geometry.cameras import Cameras
 from workers.segment import multiview, single
 
+Array = NDArray[np.float64]
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Report = Callable[[float, str], None]
@@ -27,8 +28,9 @@ def of_posed(
     marked: Float,
     weights: tuple[Path, Mapping[str, str]],
     report: Report,
-) -> Float:
-    """(N,h,w) in [0,1] where images (N,h,w,3) show the object. What a network finds is made consistent.
+) -> tuple[Float, Array | None]:
+    """(N,h,w) in [0,1] where images (N,h,w,3) show the object, and the plane it stands on, as
+    `multiview.segment` has them. What a network finds is made consistent.
 
     marked (N,h,w): see `hints.marked`. weights: their folder, and the digests of the files in it to use.
     Raises NumericError as `multiview.segment` and `networks` do.

@@ -5,7 +5,7 @@ TexturedMesh`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,19 +27,33 @@ class Scene:
     images: (N,h,w,3) uint8 sRGB, top row first. masks: (N,h,w) bool, true on the object.
     cameras: N cameras with images of that size, in the frame the mesh is wanted in.
     frames: (N,4) left, top, right, bottom in pixels of the part of each image that is photo; beyond it is
-    padding.
+    padding. support: (4,) the plane that the object stands on, where it is known: support @ (x, 1) is the
+    height of a point x over it.
     """
 
     images: NDArray[np.uint8]
     masks: NDArray[np.bool_]
     cameras: Cameras
     frames: NDArray[np.int64]
+    support: NDArray[np.float64] | None = None
 
     def select(self, indices: NDArray[Any]) -> Scene:
         """The scene with only the photos at `indices`."""
-        return Scene(
-            self.images[indices], self.masks[indices], self.cameras.select(indices), self.frames[indices]
+        return replace(
+            self,
+            images=self.images[indices],
+            masks=self.masks[indices],
+            cameras=self.cameras.select(indices),
+            frames=self.frames[indices],
         )
+
+    def transformed(self, similarity: NDArray[np.float64]) -> Scene:
+        """The scene in the frame that `similarity` (4,4) leads to."""
+        support = None
+        if self.support is not None:
+            support = self.support @ np.linalg.inv(similarity)
+            support = support / np.linalg.norm(support[:3])
+        return replace(self, cameras=self.cameras.transformed(similarity), support=support)
 
 
 @dataclass(frozen=True)

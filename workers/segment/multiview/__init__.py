@@ -25,6 +25,7 @@ from workers.segment.multiview.plane import find_plane
 from workers.segment.multiview.region import region
 
 Float = NDArray[np.float32]
+Array = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 Image = NDArray[np.uint8]
 Report = Callable[[float, str], None]
@@ -37,8 +38,11 @@ _ROUNDS = 4
 _LEAST, _MOST = 0.002, 0.8  # of a photo that an object takes
 
 
-def segment(images: Image, frames: NDArray[np.int64], cameras: Cameras, told: Float, report: Report) -> Float:
-    """(N,h,w) in [0,1], near 1 where photos (N,h,w,3) show the object.
+def segment(
+    images: Image, frames: NDArray[np.int64], cameras: Cameras, told: Float, report: Report
+) -> tuple[Float, Array | None]:
+    """(N,h,w) in [0,1], near 1 where photos (N,h,w,3) show the object; and the plane (4,) that it stands on,
+    where one was found: plane @ (x, 1) is the height of a point x over it, in the cameras' frame.
 
     frames (N,4): left, top, right, bottom of what is photo in each. cameras: N, in any frame. told (N,h,w):
     what is known of pixels from elsewhere, as logarithm of how much likelier they are the object; 0 for
@@ -48,7 +52,8 @@ def segment(images: Image, frames: NDArray[np.int64], cameras: Cameras, told: Fl
     is nothing that all photos show before something else.
     """
     photo = _photo(frames, images.shape[1:3])
-    whole = Pictures(images, photo, cameras.transformed(region(cameras, frames)), told).smaller(_MOST_PIXELS)
+    to_region = region(cameras, frames)
+    whole = Pictures(images, photo, cameras.transformed(to_region), told).smaller(_MOST_PIXELS)
     grey = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in whole.images])
     plane = find_plane(grey, whole.photo, whole.cameras)
     report(0.15, "support plane")
@@ -70,7 +75,11 @@ def segment(images: Image, frames: NDArray[np.int64], cameras: Cameras, told: Fl
         raise NumericError("object_not_found", message)
     report(1.0, "edges")
     size = (images.shape[2], images.shape[1])
-    return np.stack([cv2.resize(each, size, interpolation=cv2.INTER_LINEAR) for each in inside])
+    masks = np.stack([cv2.resize(each, size, interpolation=cv2.INTER_LINEAR) for each in inside])
+    if plane is None:
+        return masks, None
+    support = plane.equation @ to_region
+    return masks, support / np.linalg.norm(support[:3])
 
 
 def _photo(frames: NDArray[np.int64], size: tuple[int, ...]) -> Bool:

@@ -45,6 +45,11 @@ class Plane(NamedTuple):
         normal: Array = self.axes[:, 2]
         return normal
 
+    @property
+    def equation(self) -> Array:
+        """(4,) whose product with (x, 1) is the height of a point x over it."""
+        return np.append(self.normal, -self.height)
+
 
 def find_plane(grey: NDArray[np.uint8], photo: NDArray[np.bool_], cameras: Cameras) -> Plane | None:
     """The plane near the unit sphere that shows the same from everywhere, if there is one.

@@ -18,6 +18,7 @@ from workers.segment.outlines import outlines
 NEEDED = 6
 """Masks, of as many images or more."""
 THRESHOLD = 128
+SUPPORT = "support.json"
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,8 @@ def apply(dataset: Path, proposed: Path, choices: Mapping[str, Choice], outputs:
     made = replacements(choices, (cameras.width, cameras.height))
     for stem in decided.kept:
         shutil.copyfile(proposed / f"{stem}.png", outputs / f"{stem}.png")
+    if (proposed / SUPPORT).exists():
+        shutil.copyfile(proposed / SUPPORT, outputs / SUPPORT)
     for stem, mask in made.items():
         write_png(outputs / f"{stem}.png", mask)
     masks = {

@@ -9,8 +9,23 @@ from numpy.typing import NDArray
 from workers.geometry.cameras import Cameras
 from workers.geometry.grid import Grid
 from workers.geometry.kernels import Real, kernel, parallel_kernel
+from workers.reconstruct.methods.model import Scene
 
 Float = NDArray[np.float32]
+
+
+def hull(scene: Scene, distances: Float, grid: Grid, dissent: int = 0) -> Float:
+    """`hull_distance` of the scene's masks, over the plane that the object stands on: the cones of masks that
+    take some of the table for the object go on below it.
+    """
+    found = hull_distance(distances, scene.cameras, grid, dissent)
+    if scene.support is None:
+        return found
+    axes = [start + grid.spacing * np.arange(n) for start, n in zip(grid.origin, grid.shape, strict=True)]
+    x, y, z = np.meshgrid(*axes, indexing="ij", sparse=True)
+    a, b, c, d = scene.support
+    above: Float = np.maximum(found, -(a * x + b * y + c * z + d).astype(np.float32))
+    return above
 
 
 def hull_distance(distances: Float, cameras: Cameras, grid: Grid, dissent: int = 0) -> Float:

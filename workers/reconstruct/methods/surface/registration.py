@@ -16,7 +16,7 @@ from workers.geometry.cameras import Cameras
 from workers.geometry.grid import Grid, solid, zero_surface
 from workers.geometry.mesh import edges, smoothed, vertex_normals
 from workers.reconstruct.methods.model import Scene
-from workers.reconstruct.methods.surface.hull import hull_distance
+from workers.reconstruct.methods.surface.hull import hull
 from workers.reconstruct.methods.surface.masks import dissenters, signed_distances
 from workers.reconstruct.methods.surface.outlines import edge_offsets, resized
 from workers.reconstruct.methods.surface.rims import Rims, rims
@@ -70,7 +70,7 @@ def registered(scene: Scene, half: Array, distances: Float | None = None) -> Reg
     if distances is None:
         distances = signed_distances(scene.masks, scene.frames)
     grid = Grid.around(-half, half, _VOXELS)
-    field = solid(hull_distance(distances, scene.cameras, grid, dissenters(views)))
+    field = solid(hull(scene, distances, grid, dissenters(views)))
     if not (field < 0).any():
         return nothing
     vertices, faces = zero_surface(field, grid)

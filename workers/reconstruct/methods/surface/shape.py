@@ -23,7 +23,7 @@ from workers.reconstruct.methods.model import Scene
 from workers.reconstruct.methods.surface.consistency import agreement
 from workers.reconstruct.methods.surface.fusion import fuse
 from workers.reconstruct.methods.surface.hollows import Hull, hull_with_rims, seen
-from workers.reconstruct.methods.surface.hull import hull_distance
+from workers.reconstruct.methods.surface.hull import hull as hull_over_support
 from workers.reconstruct.methods.surface.looks import Look, look
 from workers.reconstruct.methods.surface.masks import signed_distances
 from workers.reconstruct.methods.surface.profiles import Profile
@@ -108,7 +108,7 @@ def surface(
 def _hull(scene: Scene, half: NDArray[np.float64], profile: Profile) -> Hull:
     full = cut_to_object(scene, half, max(scene.masks.shape[1:]))
     grid = Grid.around(-half, half, profile.voxels)
-    distance = hull_distance(signed_distances(full.masks, full.frames), full.cameras, grid)
+    distance = hull_over_support(full, signed_distances(full.masks, full.frames), grid)
     if not (distance < 0).any():
         raise NumericError("masks_inconsistent", "no part of space is on every mask")
     return hull_with_rims(distance, grid, cut_to_object(scene, half, profile.coarse))

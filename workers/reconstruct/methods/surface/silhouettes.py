@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from workers.geometry.errors import NumericError
 from workers.geometry.grid import Grid
 from workers.reconstruct.methods.model import Scene
-from workers.reconstruct.methods.surface.hull import hull_distance
+from workers.reconstruct.methods.surface.hull import hull
 from workers.reconstruct.methods.surface.masks import dissenters, signed_distances
 from workers.reconstruct.threads import each
 
@@ -87,7 +87,7 @@ def object_box(scene: Scene, distances: Float | None = None) -> tuple[Array, Arr
     allowed = dissenters(len(scene.masks))
     for _ in range(2):
         grid = Grid.around(low, high, _COARSE)
-        inside = grid.points(hull_distance(distances, scene.cameras, grid, allowed) < 0.6 * grid.spacing)
+        inside = grid.points(hull(scene, distances, grid, allowed) < 0.6 * grid.spacing)
         if len(inside) == 0:
             raise NumericError("masks_inconsistent", "no part of space is on every mask")
         low, high = inside.min(0) - grid.spacing / 2, inside.max(0) + grid.spacing / 2
@@ -104,7 +104,7 @@ def to_unit_frame(scene: Scene, distances: Float | None = None) -> tuple[Scene, 
     scale = 1 / float(np.max(high - low))
     similarity = np.diag([scale, scale, scale, 1.0])
     similarity[:3, 3] = -scale * (low + high) / 2
-    return replace(scene, cameras=scene.cameras.transformed(similarity)), scale * (high - low) / 2, similarity
+    return scene.transformed(similarity), scale * (high - low) / 2, similarity
 
 
 def cut_to_object(scene: Scene, half: Array, size: int) -> Scene:
@@ -139,7 +139,7 @@ def cut_to_object(scene: Scene, half: Array, size: int) -> Scene:
 
     each(cut, range(len(pixels)))
     cameras = replace(scene.cameras, intrinsics=intrinsics, width=size, height=size)
-    return Scene(images, masks, cameras, frames)
+    return replace(scene, images=images, masks=masks, cameras=cameras, frames=frames)
 
 
 def _window(image: Image, frame: NDArray[np.int64], left: int, top: int, side: int) -> Image:
