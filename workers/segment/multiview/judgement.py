@@ -20,6 +20,7 @@ from workers.segment.multiview.exposure import multiplied
 from workers.segment.multiview.plane import Plane
 from workers.segment.multiview.plate import Plate, footprint, in_views, plate
 from workers.segment.multiview.region import within
+from workers.segment.multiview.surroundings import around, nearby
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -37,7 +38,6 @@ _MISSED = 5.0  # deviations from the plate that are no noise
 _LOW, _HIGH = 0.15, 0.1  # over the plane: below stands what hides the plate for good, above what may hide it
 _MARGIN = 4  # texels around where it stands
 _SEED = 0.8  # of the region's radius: what hides the plate there is the object, or looks like it
-_HERE, _LEAST_HERE = 0.5, 300  # of what is known of the surroundings is the photo's own; from so many pixels
 _LEAST_COMMON = 0.3  # overlap (IoU) with the object at which a mask that was told is not believed at all
 _CORE, _CLEAR, _NEAR, _WIDE = 2, 4, 12, 40  # pixels in and out of the outline, for colours
 _HOLE = 0.004  # of a picture: what is smaller and has the object all round is object
@@ -146,7 +146,9 @@ def judge(
     clear = (distance < -_CLEAR) & photo & ~behind.doubted
     near, wide = clear & (distance > -_NEAR), clear & (distance > -_WIDE)
     own = density(table(pictures.textured[core]), pictures.textured)
-    by_colour = _by_colour(own, _around(pictures.textured, near, wide), behind)
+    rest = around(pictures.textured, near, wide)
+    rest = nearby(pictures.images, clear & ~behind.known, rest, unit)
+    by_colour = _by_colour(own, rest, behind)
     prior = np.clip(distance / np.float32(_FALLOFF), -_OUTSIDE, _INSIDE)
     told = _trusted(pictures.told, outline)
     evidence = np.where(photo, by_colour + prior + told, np.float32(-2 * _CERTAIN))
@@ -221,19 +223,6 @@ def _trusted(told: Float, outlines: Bool) -> Float:
         common = (own & outline).sum() / max((own | outline).sum(), 1)
         here[np.abs(here) < DECIDED] *= np.clip((common - _LEAST_COMMON) / (1 - _LEAST_COMMON), 0, 1)
     return trusted
-
-
-def _around(pixels: Image, near: Bool, wide: Bool) -> Float:
-    """(N,h,w) density of what each pixel (N,h,w,4) shows around the object, in all photos and in its own: a
-    wall seen in few of them is rare in all and common there.
-    """
-    everywhere = np.float32(0.5) * (table(pixels[near]) + table(pixels[wide]))
-    found = np.empty(pixels.shape[:3], np.float32)
-    for n, photo in enumerate(pixels):
-        here = photo[wide[n]]
-        own = np.float32(_HERE if len(here) >= _LEAST_HERE else 0)
-        found[n] = density((1 - own) * everywhere + own * table(here), photo)
-    return found
 
 
 def _by_colour(own: Float, rest: Float, behind: _Behind) -> Float:
