@@ -1,7 +1,8 @@
 """How good the masks are that are made from photos alone: `python -m tests.bench.masks [DATA_DIR]`.
 
 DATA_DIR: a folder with captures whose frames have masks: rendered ones seen by a phone (CASE/phone), and real
-ones. Without it a capture is simulated. The masks that came along are kept from the pipeline and judged by.
+ones; and with single photos (NAME.jpg beside NAME_alpha.png). Without it a capture is simulated. The masks
+that came along are kept from the pipeline and judged by. Networks need their weights, as the settings say.
 Writes table.md, and each case's outlines.jpg, which show what the table does not.
 """
 
@@ -17,15 +18,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import Options
+from contracts.events import Options, PosesReady
+from contracts.fields import ManifestRef
 from tests.bench.cases import is_real
 from workers import local
-from workers.geometry.images import read_grey
+from workers.geometry.images import read_grey, read_rgb, write_png
 from workers.runtime import logs
+from workers.runtime.settings import Settings
+from workers.runtime.usage import metered
+from workers.segment import compute
+from workers.segment.worker import Segment
 from workers.simulate.capture import simulate
 
 NEAR = 2  # pixels of a boundary that count as on it
 COLUMNS = {"mean IoU": 4, "worst IoU": 4, "mean boundary F": 3, "CPU s a photo": 2, "peak MB": 0}
+
+NOWHERE = ManifestRef(key="captures/default/bench/dataset/x/manifest.json", sha256="0" * 64, content="0" * 64)
 
 Mask = NDArray[np.bool_]
 
@@ -34,16 +42,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.masks", description=__doc__)
     parser.add_argument("data", nargs="?", type=Path, help="folder of captures; default: a simulated one")
     parser.add_argument("--cases", help="names of the cases to take, with commas between; default: all")
+    parser.add_argument("--segmenters", default="auto", help="with commas between; default: auto")
     parser.add_argument("--out", type=Path, default=Path("build/bench-masks"))
     arguments = parser.parse_args()
     logs.configure("CRITICAL")
     wanted = arguments.cases.split(",") if arguments.cases else None
     arguments.out.mkdir(parents=True, exist_ok=True)
     lines = [["case", "photos", "segmenter", *COLUMNS], ["---"] * (3 + len(COLUMNS))]
-    for name, capture in _captures(arguments.data, arguments.out):
-        if wanted is None or name in wanted:
-            lines.append([name, *_row(capture, arguments.out / name)])
-            print(" | ".join(lines[-1]), flush=True)
+
+    def tell(name: str, row: list[str]) -> None:
+        lines.append([name, *row])
+        print(" | ".join(lines[-1]), flush=True)
+
+    for segmenter in arguments.segmenters.split(","):
+        out = arguments.out / segmenter
+        for name, capture in _captures(arguments.data, arguments.out):
+            if wanted is None or name in wanted:
+                tell(name, _row(capture, out / name, segmenter))
+        for name, photos in _singles(arguments.data):
+            if wanted is None or name in wanted:
+                tell(name, _single_row(photos, out / name, segmenter))
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     (arguments.out / "table.md").write_text(text + "\n")
     print(f"\n{text}")
@@ -62,30 +80,68 @@ def _captures(data: Path | None, out: Path) -> Iterator[tuple[str, Path]]:
             yield listing.parent.name, listing
 
 
-def _row(capture: Path, out: Path) -> list[str]:
+def _singles(data: Path | None) -> Iterator[tuple[str, list[Path]]]:
+    """Folders' names, and the photos in them that have a mask."""
+    photos = sorted(data.glob("**/*_alpha.png")) if data else []
+    for folder in sorted({path.parent for path in photos}):
+        yield folder.name, [path for path in photos if path.parent == folder]
+
+
+def _row(capture: Path, out: Path, segmenter: str) -> list[str]:
     """Cells of the table: photos, segmenter, and COLUMNS' figures."""
     made, sent = out / "made", out / "sent"
-    stages = _run(capture, made, "segment", ignore_masks=True)
+    stages = _run(capture, made, "segment", ignore_masks=True, segmenter=segmenter)
     _run(capture, sent, "prepare", ignore_masks=False)
     crops = [_crops(folder / "dataset" / "cameras.json") for folder in (sent, made)]
     overlaps, boundaries = [], []
     for stem in sorted(crops[1]):
-        mask = read_grey(made / "masks" / f"{stem}.png") > 127
+        path = made / "masks" / f"{stem}.png"  # not there for a bad mask
+        mask = read_grey(path) > 127 if path.exists() else np.zeros((512, 512), bool)
         truth = _recropped(
             read_grey(sent / "dataset" / "alpha" / f"{stem}.png"), crops[0][stem], crops[1][stem]
         )
         overlaps.append(float((mask & truth).sum() / max((mask | truth).sum(), 1)))
         boundaries.append(boundary_f(mask, truth))
     cost = stages["segment"]
-    cpu = cost["cpu_seconds"] / len(overlaps)
-    values = (np.mean(overlaps), min(overlaps), np.mean(boundaries), cpu, cost["peak_rss_mb"])
+    own = str(cost["metrics"]["segmenter"])
+    return _cells(own, overlaps, boundaries, cost["cpu_seconds"], cost["peak_rss_mb"])
+
+
+def _single_row(alphas: list[Path], out: Path, segmenter: str) -> list[str]:
+    """The same of photos each of which is all that is known of its object."""
+    overlaps, boundaries, spent, peak, own = [], [], 0.0, 0.0, ""
+    for alpha in alphas:
+        work = out / alpha.stem
+        (work / "dataset" / "images").mkdir(parents=True, exist_ok=True)
+        (work / "masks").mkdir(exist_ok=True)
+        photo = read_rgb(alpha.with_name(alpha.name.replace("_alpha.png", ".jpg")))
+        write_png(work / "dataset" / "images" / "photo.png", photo)
+        settings = Settings()
+        event = PosesReady(capture_id="bench", dataset=NOWHERE, images=1, posed=False, masked=False)
+        event = event.model_copy(update={"options": Options.model_validate({"segmenter": segmenter})})
+        (work / "weights").unlink(missing_ok=True)
+        (work / "weights").symlink_to(settings.weights_folder)
+        with metered() as usage:
+            done = compute.run(work, work / "masks", Segment(settings).parameters(event), lambda *_: None)
+        spent, peak = spent + usage["cpu_seconds"], max(peak, usage["peak_rss_mb"])
+        own = done["metrics"]["segmenter"]
+        mask, truth = read_grey(work / "masks" / "photo.png") > 127, read_grey(alpha) > 127
+        overlaps.append(float((mask & truth).sum() / max((mask | truth).sum(), 1)))
+        boundaries.append(boundary_f(mask, truth))
+    return _cells(own, overlaps, boundaries, spent, peak)
+
+
+def _cells(
+    segmenter: str, overlaps: list[float], boundaries: list[float], seconds: float, peak: float
+) -> list[str]:
+    values = np.mean(overlaps), min(overlaps), np.mean(boundaries), seconds / len(overlaps), peak
     figures = [f"{value:.{decimals}f}" for value, decimals in zip(values, COLUMNS.values(), strict=True)]
-    return [str(len(overlaps)), str(cost["metrics"]["segmenter"]), *figures]
+    return [str(len(overlaps)), segmenter, *figures]
 
 
-def _run(capture: Path, out: Path, until: Any, ignore_masks: bool) -> Mapping[str, Any]:
+def _run(capture: Path, out: Path, until: Any, **chosen: Any) -> Mapping[str, Any]:
     local.claim(out)
-    options = Options(ignore_masks=ignore_masks)
+    options = Options(**chosen)
     result: Mapping[str, Any] = asyncio.run(local.run(capture, out, options, lambda _: None, until))
     return result["stages"]  # type: ignore[no-any-return]
 

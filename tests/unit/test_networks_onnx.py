@@ -27,7 +27,7 @@ DISC: list[Step] = [BRIGHTNESS, OVER, ("Ceil", ["over"], "y")]
 LOGITS: list[Step] = [BRIGHTNESS, OVER, ("Mul", ["over", "c9"], "y")]
 
 
-def _network(
+def network(
     folder: Path, shape: list[int | str], steps: list[Step], *, channels: int = 1, **described: Any
 ) -> dict[str, str]:
     """`net.onnx` of operations (kind, inputs, output) on "x", where cNUMBER is a constant and names that
@@ -89,7 +89,7 @@ def runtime(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_network_gives_its_mask_to_the_pixel(
     photos: NDArray[np.uint8], tmp_path: Path, batch: int | str
 ) -> None:
-    files = _network(tmp_path, [batch, 3, SIDE, SIDE], DISC)
+    files = network(tmp_path, [batch, 3, SIDE, SIDE], DISC)
     parts: list[float] = []
     masks = networks.segment(photos, tmp_path, files, lambda part, _: parts.append(part))
     assert masks.dtype == np.float32
@@ -100,7 +100,7 @@ def test_a_network_gives_its_mask_to_the_pixel(
 
 @pytest.mark.usefixtures("runtime")
 def test_logits_of_all_images_are_squashed_alike(tmp_path: Path) -> None:
-    masks = _segment(_flat(140, 250, 10), tmp_path, _network(tmp_path, ["any", 3, SIDE, SIDE], LOGITS))
+    masks = _segment(_flat(140, 250, 10), tmp_path, network(tmp_path, ["any", 3, SIDE, SIDE], LOGITS))
     logits = 9 * (np.array([140, 250, 10]) / 255 - 0.5)
     assert 0 < logits[0] < 1  # alone it could be taken for a probability
     np.testing.assert_allclose(masks[:, 5, 5], 1 / (1 + np.exp(-logits)), atol=1e-5)
@@ -109,7 +109,7 @@ def test_logits_of_all_images_are_squashed_alike(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("runtime")
 def test_probabilities_stay_as_they_are(tmp_path: Path) -> None:
     steps: list[Step] = [("ReduceMean", ["x"], "y")]
-    masks = _segment(_flat(140, 250, 10), tmp_path, _network(tmp_path, ["any", 3, SIDE, SIDE], steps))
+    masks = _segment(_flat(140, 250, 10), tmp_path, network(tmp_path, ["any", 3, SIDE, SIDE], steps))
     np.testing.assert_allclose(masks[:, 5, 5], np.array([140, 250, 10]) / 255, atol=1e-5)
 
 
@@ -117,7 +117,7 @@ def test_probabilities_stay_as_they_are(tmp_path: Path) -> None:
 def test_what_lies_beside_a_network_says_size_colours_and_output(tmp_path: Path) -> None:
     steps: list[Step] = [BRIGHTNESS, ("Sub", ["mean", "mean"], "y0"), ("Mul", ["mean", "c0.5"], "y1")]
     described: dict[str, Any] = {"size": 32, "mean": [0.1, 0.2, 0.3], "std": [0.5, 0.5, 1.0], "output": 1}
-    files = _network(tmp_path, ["any", 3, "h", "w"], steps, **described)
+    files = network(tmp_path, ["any", 3, "h", "w"], steps, **described)
     images = np.full((1, SIDE, SIDE, 3), (102, 153, 204), np.uint8)  # 0.4, 0.6, 0.8
     masks = _segment(images, tmp_path, files)
     assert masks.shape == (1, SIDE, SIDE)
@@ -127,7 +127,7 @@ def test_what_lies_beside_a_network_says_size_colours_and_output(tmp_path: Path)
 def test_a_mask_is_made_as_large_as_the_photo_and_stays_in_its_place(tmp_path: Path) -> None:
     photo = _flat(0)
     photo[:, 16:40, 8:60] = 255
-    masks = _segment(photo, tmp_path, _network(tmp_path, ["any", 3, 32, 32], DISC))
+    masks = _segment(photo, tmp_path, network(tmp_path, ["any", 3, 32, 32], DISC))
     np.testing.assert_array_equal(masks > 0.5, photo[..., 0] > 0)
 
 
@@ -135,7 +135,7 @@ def test_a_photo_made_smaller_is_averaged(tmp_path: Path) -> None:
     photo = _flat(0)
     photo[:, ::2, ::2] = photo[:, 1::2, 1::2] = 255
     steps: list[Step] = [("ReduceMean", ["x"], "y")]
-    masks = _segment(photo, tmp_path, _network(tmp_path, ["any", 3, 32, 32], steps))
+    masks = _segment(photo, tmp_path, network(tmp_path, ["any", 3, 32, 32], steps))
     np.testing.assert_allclose(masks, 0.5, atol=0.003)
 
 
@@ -160,7 +160,7 @@ def test_a_photo_made_smaller_is_averaged(tmp_path: Path) -> None:
 def test_a_network_of_another_kind_is_refused(
     tmp_path: Path, shape: list[int | str], steps: list[Step], described: dict[str, Any], why: str
 ) -> None:
-    files = _network(tmp_path, shape, steps, **described)
+    files = network(tmp_path, shape, steps, **described)
     with pytest.raises(NumericError, match=why) as error:
         _segment(_flat(0), tmp_path, files)
     assert error.value.code == "weights_unusable"
@@ -177,7 +177,7 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", ["net.onnx", "net.json"])
 def test_a_network_that_has_changed_is_refused(tmp_path: Path, file: str) -> None:
-    files = _network(tmp_path, ["any", 3, SIDE, SIDE], DISC)
+    files = network(tmp_path, ["any", 3, SIDE, SIDE], DISC)
     (tmp_path / file).write_bytes((tmp_path / file).read_bytes()[:-1])
     with pytest.raises(NumericError) as error:
         _segment(_flat(0), tmp_path, files)
@@ -191,5 +191,5 @@ def test_without_a_runtime_or_a_network_it_says_so(tmp_path: Path, monkeypatch: 
     assert error.value.code == "segmenter_unavailable"
     monkeypatch.setattr(weights, "find_spec", lambda name: None)
     with pytest.raises(NumericError, match=r"pip install 'phototwin\[onnx\]'") as error:
-        _segment(_flat(0), tmp_path, _network(tmp_path, ["any", 3, SIDE, SIDE], DISC))
+        _segment(_flat(0), tmp_path, network(tmp_path, ["any", 3, SIDE, SIDE], DISC))
     assert error.value.code == "segmenter_unavailable"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from contracts.events import Hint, Options
 from tests.unit.test_multiview import SIZE, Capture, around, overlaps, photographed
+from tests.unit.test_networks_onnx import DISC, network
 from workers.geometry.cameras import write_cameras
 from workers.geometry.errors import NumericError
 from workers.geometry.images import read_grey, write_png
@@ -97,6 +98,24 @@ def test_one_picture_without_a_camera_gets_a_mask_and_a_confidence(capture: Capt
     assert done["metrics"]["segmenter"] == "single"
     assert 0 <= done["metrics"]["masks"]["one"]["confidence"] <= 1
     assert overlaps(written(tmp_path)["one"][None] > 127, capture.masks[:1])[0] > 0.8
+
+
+def test_a_network_is_loaded_checked_and_run(tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    files = network(folder, ["n", 3, 64, 64], DISC)
+    (tmp_path / "dataset" / "images").mkdir(parents=True)
+    (tmp_path / "masks").mkdir()
+    image = np.full((64, 64, 3), 40, np.uint8)
+    image[20:44, 16:40] = 220
+    write_png(tmp_path / "dataset" / "images" / "one.png", image)
+    done = run(tmp_path, segmenter="onnx", weights=files)
+    assert done["metrics"]["segmenter"] == "onnx"
+    np.testing.assert_array_equal(written(tmp_path)["one"] > 127, image[..., 0] > 127)
+    (folder / "net.onnx").write_bytes(b"other")
+    with pytest.raises(NumericError) as failed:
+        run(tmp_path, segmenter="onnx", weights=files)
+    assert failed.value.code == "weights_damaged"
 
 
 NOISE: dict[str, Callable[[Capture, int], Any]] = {

@@ -3,9 +3,9 @@
 What all photos share tells the object from the rest: it is where the cameras look (`region`), it stands on a
 plane whose picture is known from the other photos (`plane`, `exposure`, `plate`), it is one thing in space
 that no photo sees through (`carving`), and it has colours and textures of its own (`colours`), unlike what
-is around it (`surroundings`). Each in turn makes the
-others better (`judgement`); the edges are then found in the pictures (`cut`). In the spirit of Kolev, Brox
-and Cremers (2012) and Campbell et al. (2010), with the plate as a further cue.
+is around it (`surroundings`). Each in turn makes the others better (`judgement`); the edges are then found in
+the pictures (`cut`). In the spirit of Kolev, Brox and Cremers (2012) and Campbell et al. (2010), with the
+plate as a further cue.
 """
 
 from __future__ import annotations
