@@ -114,7 +114,7 @@ def _single_row(alphas: list[Path], out: Path, segmenter: str) -> list[str]:
         work = out / alpha.stem
         (work / "dataset" / "images").mkdir(parents=True, exist_ok=True)
         (work / "masks").mkdir(exist_ok=True)
-        photo = read_rgb(alpha.with_name(alpha.name.replace("_alpha.png", ".jpg")))
+        photo, truth = (_shrunk(each) for each in (read_rgb(_photo_of(alpha)), read_grey(alpha)))
         write_png(work / "dataset" / "images" / "photo.png", photo)
         settings = Settings()
         event = PosesReady(capture_id="bench", dataset=NOWHERE, images=1, posed=False, masked=False)
@@ -125,10 +125,20 @@ def _single_row(alphas: list[Path], out: Path, segmenter: str) -> list[str]:
             done = compute.run(work, work / "masks", Segment(settings).parameters(event), lambda *_: None)
         spent, peak = spent + usage["cpu_seconds"], max(peak, usage["peak_rss_mb"])
         own = done["metrics"]["segmenter"]
-        mask, truth = read_grey(work / "masks" / "photo.png") > 127, read_grey(alpha) > 127
-        overlaps.append(float((mask & truth).sum() / max((mask | truth).sum(), 1)))
-        boundaries.append(boundary_f(mask, truth))
+        mask, true = read_grey(work / "masks" / "photo.png") > 127, truth > 127
+        overlaps.append(float((mask & true).sum() / max((mask | true).sum(), 1)))
+        boundaries.append(boundary_f(mask, true))
     return _cells(own, overlaps, boundaries, spent, peak)
+
+
+def _photo_of(alpha: Path) -> Path:
+    return alpha.with_name(alpha.name.replace("_alpha.png", ".jpg"))
+
+
+def _shrunk(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """As large as prepare makes images."""
+    scale = 512 / max(image.shape[:2])
+    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _cells(
