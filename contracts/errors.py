@@ -30,7 +30,9 @@
     │   ├── MasksInconsistent      masks_inconsistent
     │   ├── MasksBad               masks_bad
     │   ├── HintUnknownImage       hint_unknown_image
+    │   ├── HintMissesObject       hint_misses_object
     │   ├── ReviewUnreadable       review_unreadable
+    │   ├── ReviewOtherMasks       review_other_masks
     │   ├── ReviewUnknownImage     review_unknown_image
     │   ├── ReviewMaskInvalid      review_mask_invalid
     │   ├── ReviewLeavesTooFew     review_leaves_too_few
@@ -220,10 +222,22 @@ class HintUnknownImage(InputError):
     code = "hint_unknown_image"
 
 
+class HintMissesObject(InputError):
+    """With what the sender marked no object is left."""
+
+    code = "hint_misses_object"
+
+
 class ReviewUnreadable(InputError):
     """A file of decisions that breaks its contract (see `contracts.review`)."""
 
     code = "review_unreadable"
+
+
+class ReviewOtherMasks(InputError):
+    """Decisions on masks that are not those proposed: of other options, say."""
+
+    code = "review_other_masks"
 
 
 class ReviewUnknownImage(InputError):

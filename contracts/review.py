@@ -2,16 +2,18 @@
 it. By the images' stems:
 
     {"images": {"IMG_0001": {"keep": true, "mask": "data:image/png;base64,iVBO..."},
-                "IMG_0002": {"keep": false}}}
+                "IMG_0002": {"keep": false}},
+     "proposal": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}
 """
 
 import base64
+import codecs
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, StrictBool, ValidationError, model_validator
 
-from contracts.errors import ReviewUnreadable
-from contracts.fields import Contract, Stem
+from contracts.errors import ReviewOtherMasks, ReviewUnreadable
+from contracts.fields import Contract, Sha256, Stem
 
 MAX_BYTES = 256 << 20
 MAX_MASK = 16 << 20
@@ -49,9 +51,16 @@ class ImageDecision(Contract):
 
 
 class DecisionsFile(Contract):
-    """By the images' stems; an image that is not mentioned is kept as proposed."""
+    """By the images' stems; an image that is not mentioned is kept as proposed. `proposal`: the `content` of
+    the masks that were looked at (see `Manifest`), so that no decision is taken for one on others."""
 
     images: Annotated[dict[Stem, ImageDecision], Field(max_length=5000)]
+    proposal: Sha256 | None = None
+
+    def check(self, content: str) -> None:
+        """Raises ReviewOtherMasks where these are decisions on other masks than those of that content."""
+        if self.proposal not in (None, content):
+            raise ReviewOtherMasks("these decisions were made on other masks than are proposed now")
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
@@ -59,7 +68,7 @@ class DecisionsFile(Contract):
         if len(body) > MAX_BYTES:
             raise ReviewUnreadable(f"the decisions have more than the {MAX_BYTES} bytes that are read")
         try:
-            return cls.model_validate_json(body)
+            return cls.model_validate_json(body.removeprefix(codecs.BOM_UTF8))
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             field = ".".join(map(str, first["loc"])) or "decisions"

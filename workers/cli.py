@@ -304,7 +304,7 @@ def _event_in(path: Path) -> Envelope | None:
 def _read_hints(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         fail(f"{path} holds no hints: {error}")
 
 

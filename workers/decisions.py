@@ -26,7 +26,8 @@ async def reviewed(
     store: ObjectStore, decisions: DecisionsFile, proposed: MasksProposed, generation: int | None = None
 ) -> MasksReviewed:
     """The event that announces the decisions, once all masks they bring are in the store; of the proposal's
-    generation unless told otherwise. Raises StorageUnavailable."""
+    generation unless told otherwise. Raises ReviewOtherMasks, StorageUnavailable."""
+    decisions.check(proposed.masks.content)
     told = {}
     with tempfile.TemporaryDirectory(prefix="phototwin-") as folder:
         for stem, choice in unpacked(decisions, Path(folder)).items():

@@ -24,7 +24,7 @@ from workers.decisions import reviewed
 from workers.runtime.compute import Compute
 from workers.runtime.folder import FolderStore
 from workers.runtime.metrics import Metrics
-from workers.runtime.settings import Settings
+from workers.runtime.settings import from_environment
 from workers.runtime.shell import Shell
 from workers.runtime.storage import NotFound
 from workers.stages import WORKERS
@@ -71,7 +71,8 @@ async def run(
     stages = list(WORKERS)[: list(WORKERS).index(until) + 1]
     with tempfile.TemporaryDirectory(prefix="phototwin-") as folder:
         store = FolderStore(Path(folder, "store"))
-        settings = Settings(work_dir=folder, max_attempts=1)  # whoever waits here wants to know at once
+        # Whoever waits here wants to know at once.
+        settings = from_environment().model_copy(update={"work_dir": folder, "max_attempts": 1})
         workers = [WORKERS[stage](settings) for stage in stages]
         compute = Compute(tuple(worker.compute for worker in workers), settings.threads)
         await compute.start()
@@ -180,17 +181,28 @@ def claim(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise CaptureError(f"{out} is a file; --out names a folder")
-    for name in _written_before(out):
+    written = _written_before(out)
+    if (taken := _not_ours(out, {out / name for name in written})) is not None:
+        raise CaptureError(f"{taken} is there already and not ours; choose another --out")
+    for name in written:
         (out / name).unlink(missing_ok=True)
-        with suppress(OSError):  # not empty: somebody else's files are in it too
+        with suppress(OSError):  # not empty: somebody else's folder
             for folder in (out / name).relative_to(out).parents[:-1]:
                 (out / folder).rmdir()
-    ours = (*SUBFOLDERS.values(), PREVIEWS, *RESULTS, RECORD)
-    taken = [name for name in ours if name and (out / name).exists()]
-    if taken:
-        raise CaptureError(f"{out / taken[0]} is there already and not ours; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     record(out, _nothing_yet())
+
+
+def _not_ours(out: Path, ours: set[Path]) -> Path | None:
+    """What lies where a result would, and an earlier run did not write."""
+    for name in filter(None, (*SUBFOLDERS.values(), PREVIEWS, *RESULTS, RECORD)):
+        place = out / name
+        found = [place] if place.is_symlink() or place.exists() else []
+        if found and place.is_dir() and any(path.is_relative_to(place) for path in ours):
+            found = [path for path in sorted(place.rglob("*")) if path.is_symlink() or not path.is_dir()]
+        if strange := [path for path in found if path not in ours]:
+            return strange[0]
+    return None
 
 
 def _nothing_yet() -> dict[str, Any]:
@@ -226,7 +238,9 @@ def _take(manifest: Manifest, store: Path, out: Path, result: dict[str, Any]) ->
         for name, spent in usage.items()
     }
     metrics = {**before["metrics"], **manifest.metrics}
-    result["stages"][manifest.stage] = {**cost, "metrics": metrics, "files": _export(manifest, store, out)}
+    files = _export(manifest, store, out)
+    told = {**cost, "metrics": metrics, "files": files, "content": manifest.content}
+    result["stages"][manifest.stage] = told
     result["warnings"] += manifest.warnings
 
 

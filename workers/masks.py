@@ -39,7 +39,9 @@ def write_page(out: Path) -> Path:
     if path.exists() and PAGE not in segment["files"]:
         raise CannotReview(f"{path} is there already and not ours; move it away")
     try:
-        content = page(out / "dataset", out / "masks", segment["metrics"].get("masks", {}))
+        content = page(
+            out / "dataset", out / "masks", segment["metrics"].get("masks", {}), segment.get("content")
+        )
     except (LookupError, ValueError) as error:
         raise CannotReview(f"what a run left in {out} was changed: {error}") from None
     segment["files"] = [*(name for name in segment["files"] if name != PAGE), PAGE]
@@ -60,7 +62,11 @@ def apply_decisions(out: Path, decisions: DecisionsFile) -> dict[str, list[str]]
         sent, made = Path(folder, "sent"), Path(folder, "made")
         sent.mkdir()
         made.mkdir()
-        metrics = apply(out / "dataset", out / "masks", unpacked(decisions, sent), made)
+        decisions.check(segment.get("content") or decisions.proposal or "")
+        try:
+            metrics = apply(out / "dataset", out / "masks", unpacked(decisions, sent), made)
+        except (LookupError, ValueError, OSError) as error:
+            raise CannotReview(f"what a run left in {out} was changed: {error}") from None
         before = [name for name in segment["files"] if name.startswith("masks/")]
         after = sorted(f"masks/{path.name}" for path in made.iterdir())
         segment["files"] = [*after, *(name for name in segment["files"] if name not in before)]
@@ -81,8 +87,11 @@ def _opened(out: Path) -> dict[str, Any]:
         result["stages"]["segment"]["files"]
     except (OSError, ValueError, LookupError, TypeError):
         raise CannotReview(
-            f"{out} holds no masks of a run; 'phototwin run CAPTURE --out {out} --review' makes some"
+            f"{out} holds no masks of a run; 'phototwin run CAPTURE --out DIR --review' makes some in DIR"
         ) from None
+    files = result["stages"]["segment"]["files"]
+    if gone := [name for name in files if name != PAGE and not (out / name).is_file()]:
+        raise CannotReview(f"{out / gone[0]} is gone since the run that made it; run that again")
     return result
 
 

@@ -62,3 +62,13 @@ async def test_a_folder_of_previews_that_is_not_ours_is_not_touched(capture: Pat
     (out / "previews").mkdir(parents=True)
     with pytest.raises(CaptureError, match="previews is there already and not ours"):
         local.claim(out)
+
+
+async def test_nothing_is_deleted_before_all_is_known_to_be_ours(capture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    await _run(capture, out, "show")
+    (out / "previews" / "mine.txt").write_text("mine")
+    before = sorted(path for path in out.rglob("*"))
+    with pytest.raises(CaptureError, match=r"previews/mine.txt is there already and not ours"):
+        local.claim(out)
+    assert sorted(path for path in out.rglob("*")) == before

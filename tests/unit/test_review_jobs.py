@@ -18,7 +18,7 @@ from broker.interface import Message
 from broker.topology import Topology
 from contracts.dataset import Manifest
 from contracts.envelope import Envelope, new_traceparent
-from contracts.errors import ReviewLeavesTooFew, ReviewMaskInvalid, ReviewUnknownImage
+from contracts.errors import ReviewLeavesTooFew, ReviewMaskInvalid, ReviewOtherMasks, ReviewUnknownImage
 from contracts.events import (
     CaptureFailed,
     Event,
@@ -245,3 +245,38 @@ async def test_offline_a_run_stops_for_a_person_and_goes_on_with_the_decisions(t
     with Image.open(out / "masks" / "photo_01.png") as mask:
         assert mask.getextrema() == (255, 255)
     assert not (out / "review.html").exists()
+
+
+async def test_decisions_count_for_the_masks_they_were_made_on(tmp_path: Path) -> None:
+    capture, out = write(tmp_path / "capture", Rig()), tmp_path / "out"
+    result = await _run(capture, out, None)
+    content = result["stages"]["segment"]["content"]
+    assert f'"content": "{content}"' in masks.write_page(out).read_text()
+    told = {"images": {"photo_00": {"keep": False}}, "proposal": content}
+    ours = DecisionsFile.parse(b"\xef\xbb\xbf" + json.dumps(told).encode())  # as some editors save it
+    others = ours.model_copy(update={"proposal": "0" * 64})
+    with pytest.raises(ReviewOtherMasks):
+        masks.apply_decisions(out, others)
+    with pytest.raises(ReviewOtherMasks):
+        await _run(capture, out, others)
+    result = await _run(capture, out, ours)
+    assert result["stages"]["segment"]["metrics"]["review"]["discarded"] == ["photo_00"]
+
+
+async def test_masks_that_were_changed_since_the_run_are_not_reviewed(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    await _run(write(tmp_path / "capture", Rig()), out, None)
+    mask, photo = out / "masks" / "photo_03.png", out / "dataset" / "images" / "photo_02.png"
+    sound = mask.read_bytes()
+    Image.new("L", (100, 100), 255).save(mask)
+    with pytest.raises(CannotReview, match=r"photo_03.png has 100 x 100 pixels, its photo 512 x 512"):
+        masks.write_page(out)
+    with pytest.raises(ReviewMaskInvalid, match="not of its photo's size"):
+        masks.apply_decisions(out, decided())
+    mask.write_bytes(sound)
+    photo.write_bytes(b"damaged")
+    with pytest.raises(CannotReview, match=r"photo_02.png is not a readable picture"):
+        masks.apply_decisions(out, decided())
+    mask.unlink()
+    with pytest.raises(CannotReview, match=r"photo_03.png is gone"):
+        masks.write_page(out)

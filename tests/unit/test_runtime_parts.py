@@ -224,6 +224,7 @@ def test_a_child_whose_worker_is_gone_ends_without_a_word() -> None:
     ("content", "said"),
     [
         ("{", "holds no hints"),
+        ("[" * 100_000, "holds no hints"),
         ("3", "--hints"),
         ('[{"image": "a.jpg", "box": [0.9, 0, 0.1, 1]}]', "--hints-0: Value error, box must be"),
     ],

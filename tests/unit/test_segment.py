@@ -159,10 +159,38 @@ def test_a_box_has_the_last_word(capture: Capture, tmp_path: Path) -> None:
     assert others < 0.9 * capture.masks[1:].sum()
 
 
+def busy(count: int, side: int) -> NDArray[np.uint8]:
+    """Pictures in which nothing is like what is beside it."""
+    return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
+
+
+def test_a_tap_speaks_for_what_is_like_it() -> None:
+    image = {"source": "a.jpg", "crop": [0, 0, 200, 200], "source_size": [200, 200], "w": 200, "h": 200}
+    picture = np.full((1, 200, 200, 3), 30, np.uint8)
+    picture[:, 90:106, 90:106] = 200
+    hint = {"image": "a.jpg", "box": None, "taps": [{"x": 0.48, "y": 0.48, "object": False}]}
+    told = marked([hint], [image], picture)[0]
+    assert (told[92:104, 92:104] == -SURE).all()
+    assert not told[:88].any()
+
+
+def test_hints_that_contradict_the_photos_are_told(capture: Capture, tmp_path: Path) -> None:
+    corner = {"image": "0.png", "box": None, "taps": [{"x": 0.02, "y": 0.02, "object": True}]}
+    done = run(inputs(capture, tmp_path), hints=[corner])
+    assert done["warnings"] == ["What was marked in 0 could not all be followed: look at its outline."]
+
+
+def test_a_box_that_misses_the_object_is_named(capture: Capture, tmp_path: Path) -> None:
+    boxes = [{"image": name, "box": [0, 0, 0.1, 0.1], "taps": []} for name in capture.cameras.names]
+    with pytest.raises(NumericError) as failed:
+        run(inputs(capture, tmp_path), hints=boxes)
+    assert failed.value.code == "hint_misses_object"
+
+
 def test_hints_are_placed_in_the_crop() -> None:
     image = {"source": "a/b.jpg", "crop": [100, 50, 200, 200], "source_size": [400, 300], "w": 100, "h": 100}
     tap = {"x": 0.5, "y": 0.5, "object": True}
-    told = marked([{"image": "b.jpg", "box": [0.3, 0.25, 0.7, 0.9], "taps": [tap]}], [image])[0]
+    told = marked([{"image": "b.jpg", "box": [0.3, 0.25, 0.7, 0.9], "taps": [tap]}], [image], busy(1, 100))[0]
     assert told[50, 50] == SURE  # photo 200, 150; crop 100, 100
     assert (told[:, :10] == -SURE).all()  # photo 120 is the crop's 20
     assert (told[13:40, 12:88] == 0).all()  # photo 75 is the crop's 25
@@ -177,9 +205,9 @@ def test_a_hint_for_no_photo_or_several_is_refused(name: str) -> None:
         for folder in "ac"
     ]
     with pytest.raises(NumericError) as failed:
-        marked([{"image": name, "box": None, "taps": []}], images)
+        marked([{"image": name, "box": None, "taps": []}], images, busy(2, 9))
     assert failed.value.code == "hint_unknown_image"
-    assert marked([{"image": "c/b.jpg", "box": None, "taps": []}], images).shape == (2, 9, 9)
+    assert marked([{"image": "c/b.jpg", "box": None, "taps": []}], images, busy(2, 9)).shape == (2, 9, 9)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from contracts.errors import BrokerUnavailable, ObjectDamaged, StorageUnavailabl
 from contracts.events import CaptureFailed, Event, JobProgress, PosesReady
 from tests.fakes.bench import PATIENCE, TOPOLOGY, Bench
 from workers.runtime import logs, shell
+from workers.runtime.compute import Compute
 from workers.runtime.folder import FolderStore
 from workers.runtime.job import Job
 from workers.runtime.metrics import Metrics
@@ -127,6 +128,13 @@ async def test_a_dead_child_is_replaced_and_the_job_done(bench: Bench) -> None:
         await bench.until(lambda: bool(bench.outcomes(PosesReady)))
     assert bench.computed == 2
     assert bench.count("events_retried_total", stage="prepare", code="compute_died") == 1
+
+
+async def test_what_a_task_leaves_running_ends_with_its_child(tmp_path: Path) -> None:
+    compute = Compute((), 1)
+    async with asyncio.timeout(30):
+        await compute.run("tests.fakes.forks", tmp_path, tmp_path, tmp_path, {}, lambda *_: None, 20)
+        await compute.close()  # waits for the pipes, which whatever is left would hold open
 
 
 async def test_a_job_over_its_time_limit_is_killed_and_buried(bench: Bench) -> None:

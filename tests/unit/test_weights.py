@@ -188,7 +188,7 @@ def test_the_worker_command_refuses_in_one_sentence(tmp_path: Path, monkeypatch:
     result = CliRunner().invoke(app, ["worker", "segment"])
     assert result.exit_code == 1
     assert result.stderr.strip().startswith(
-        "phototwin: PHOTOTWIN_SEGMENTER is carvekit, but there are no weights"
+        "phototwin: PHOTOTWIN_SEGMENTER is carvekit, but there is no tracer_b7.pth among the weights"
     )
     assert len(result.stderr.strip().splitlines()) == 1
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
@@ -64,6 +65,7 @@ class Compute:
             stdout=PIPE,
             env=environment,
             limit=LINE_LIMIT,
+            start_new_session=True,
         )
 
     async def run(
@@ -127,9 +129,10 @@ class Compute:
         raise ComputeDied(f"the process computing {task['module']} ended with status {await process.wait()}")
 
     async def close(self) -> None:
-        """Kill the child and wait until it is gone."""
+        """Kill the child and wait until it is gone, and with it whatever a library started in it: that would
+        keep its pipes open, and us waiting."""
         process, self._process, self._idle = self._process, None, True
         if process is not None:
             with suppress(ProcessLookupError):
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()

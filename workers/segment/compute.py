@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.geometry.cameras import Cameras, photo_frames, read_cameras
+from workers.geometry.errors import NumericError
 from workers.geometry.images import encoded, read_grey, read_rgb, write_png
 from workers.segment.hints import marked
 from workers.segment.outlines import outlines
@@ -24,6 +25,8 @@ from workers.segment.verdicts import Verdict, kept, verdicts
 
 Report = Callable[[float, dict[str, Any]], None]
 
+_MANY = 0.5  # of the masks doubtful is worth a warning
+_HEEDED = 0.02  # of what was marked, that may come out otherwise
 _UNSURE = 0.9  # confidence in the mask of a single picture below which it is doubtful: it runs high
 
 
@@ -57,12 +60,19 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     """`parameters`: "threshold", "segmenter", "weights" (digests by name of files in `inputs / "weights"`),
     and "hints".
 
-    Raises NumericError: "object_not_found", "masks_bad", "hint_unknown_image", and what networks raise.
+    Raises NumericError: "object_not_found", "masks_bad", "hint_unknown_image", "hint_misses_object", and what
+    networks raise.
     """
     report(0.0, {"step": "reading"})
     data = read(inputs / "dataset")
     weights = inputs / "weights", parameters["weights"]
-    found = _found(data, parameters["segmenter"], parameters["hints"], weights, report)
+    said = marked(parameters["hints"], data.listed, data.images)
+    try:
+        found = _found(data, parameters["segmenter"], said, weights, report)
+    except NumericError as error:
+        if error.code == "object_not_found" and parameters["hints"]:
+            raise NumericError("hint_misses_object", f"by the hints, {error}") from None
+        raise
     masks = [sharpen(each, parameters["threshold"]) for each in found.soft]
     sure = found.sure or [None] * len(masks)
     judged = verdicts(np.stack(masks) > 127, data.images, data.frames, data.cameras)
@@ -86,7 +96,10 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
         "masks": told,
     }
     left_out = [stem for i, stem in enumerate(data.stems) if i not in used]
-    return {"metrics": metrics, "warnings": _warnings(left_out, told)}
+    warnings = _warnings(left_out, told)
+    if data.alphas is None:
+        warnings += _unheeded(said, masks, data.stems)
+    return {"metrics": metrics, "warnings": warnings}
 
 
 def read(dataset: Path) -> Dataset:
@@ -115,7 +128,7 @@ def read(dataset: Path) -> Dataset:
 def _found(
     data: Dataset,
     name: str,
-    hints: list[dict[str, Any]],
+    said: NDArray[np.float32],
     weights: tuple[Path, dict[str, str]],
     report: Report,
 ) -> Found:
@@ -124,7 +137,6 @@ def _found(
 
     if data.alphas is not None:
         return Found("uploaded", data.alphas / np.float32(255))
-    said = marked(hints, data.listed)
     if data.cameras is not None:
         made = of_posed(name, data.images, data.frames, data.cameras, said, weights, tell)
         return Found("multiview" if name == "auto" else name, *made)
@@ -143,4 +155,22 @@ def _doubted(verdict: Verdict, confidence: float | None) -> Verdict:
 
 
 def _warnings(left_out: list[str], told: dict[str, dict[str, Any]]) -> list[str]:
-    return [f"The photo {stem} was left out. {' '.join(told[stem]['reasons'])}" for stem in left_out]
+    warnings = [f"The photo {stem} was left out. {' '.join(told[stem]['reasons'])}" for stem in left_out]
+    doubtful = [stem for stem, mask in told.items() if mask["verdict"] == "doubtful"]
+    if len(doubtful) > _MANY * len(told):
+        first = told[doubtful[0]]["reasons"][0]
+        warnings.append(f"{len(doubtful)} of {len(told)} masks are doubtful. {doubtful[0]}: {first}")
+    return warnings
+
+
+def _unheeded(said: NDArray[np.float32], masks: list[NDArray[np.uint8]], stems: list[str]) -> list[str]:
+    """Of what somebody marked, what did not come true."""
+    against = [
+        ((here > 0) & (mask <= 127)) | ((here < 0) & (mask > 127))
+        for here, mask in zip(said, masks, strict=True)
+    ]
+    return [
+        f"What was marked in {stem} could not all be followed: look at its outline."
+        for stem, here, other in zip(stems, said, against, strict=True)
+        if other.sum() > _HEEDED * (here != 0).sum()
+    ]

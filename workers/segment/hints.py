@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,11 +15,15 @@ from workers.geometry.errors import NumericError
 Float = NDArray[np.float32]
 
 SURE = np.float32(1000)  # of an evidence that nothing outweighs
-_TAP = 0.012  # of a picture's side: a finger's radius
+_TAP, _REACH = 0.012, 0.1  # of a picture's side: a finger's radius, and how far what is like that counts
+_ALIKE = 6  # grey levels from pixel to pixel of what is like the point
 
 
-def marked(hints: Sequence[Mapping[str, Any]], images: Sequence[Mapping[str, Any]]) -> Float:
-    """(N,h,w) SURE on the object, -SURE beside it, 0 where nothing is said.
+def marked(
+    hints: Sequence[Mapping[str, Any]], images: Sequence[Mapping[str, Any]], pictures: NDArray[np.uint8]
+) -> Float:
+    """(N,h,w) SURE on the object, -SURE beside it, 0 where nothing is said. A tap speaks for what is like it
+    around it in pictures (N,h,w,3).
 
     hints: {"image": source, "box": [left, top, right, bottom] or None, "taps": [{"x", "y", "object"}]} each,
     in parts of the upright photo from its top left. images: as in cameras.json. An image may be named by its
@@ -34,7 +39,8 @@ def marked(hints: Sequence[Mapping[str, Any]], images: Sequence[Mapping[str, Any
             here[(columns < left) | (columns > right) | (rows < top) | (rows > bottom)] = -SURE
         for tap in hint["taps"]:
             x, y = _place(image, tap["x"], tap["y"])
-            near = np.hypot(columns - x, rows - y) <= _TAP * max(here.shape)
+            away = np.hypot(columns - x, rows - y) / max(here.shape)
+            near = (away <= _TAP) | ((away <= _REACH) & _alike(pictures[n], x, y))
             here[near] = SURE if tap["object"] else -SURE
     return told
 
@@ -48,6 +54,17 @@ def _index(name: str, images: Sequence[Mapping[str, Any]]) -> int:
         message = f"a hint is for {name!r:.200}, which is {'several' if alike else 'none'} of the photos"
         raise NumericError("hint_unknown_image", message, file=name[:100])
     return alike[0]
+
+
+def _alike(picture: NDArray[np.uint8], x: float, y: float) -> NDArray[np.bool_]:
+    """(h,w) what is reached from a pixel without a step of colour."""
+    height, width = picture.shape[:2]
+    found = np.zeros((height + 2, width + 2), np.uint8)
+    if 0 <= x < width and 0 <= y < height:
+        how = 4 | cv2.FLOODFILL_MASK_ONLY | 1 << 8
+        smooth = cv2.GaussianBlur(picture, (0, 0), 1.0)
+        cv2.floodFill(smooth, found, (int(x), int(y)), 0, (_ALIKE,) * 3, (_ALIKE,) * 3, how)
+    return found[1:-1, 1:-1] > 0
 
 
 def _place(image: Mapping[str, Any], x: float, y: float) -> tuple[float, float]:

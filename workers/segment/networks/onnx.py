@@ -155,9 +155,12 @@ def _readable(path: Path) -> Iterator[None]:
 class _OpenVINO:
     def __init__(self, path: Path, output: int) -> None:
         import openvino
+        from openvino.frontend import FrontEndManager
 
         self._core = openvino.Core()
-        self._model, self._output = self._core.read_model(path), output
+        # Told which format it is: else all are tried on what is not ONNX, some of which start processes.
+        reader = FrontEndManager().load_by_framework("onnx")
+        self._model, self._output = reader.convert(reader.load(path)), output
         (only,) = self._model.inputs
         self._model.output(output)
         if only.element_type != openvino.Type.f32:

@@ -83,7 +83,9 @@ def ready(segmenter: str, folder: Path, files: Mapping[str, str]) -> dict[str, P
         )
     if not files:
         raise NumericError(
-            "segmenter_unavailable", f"no weights are named here for {segmenter}", segmenter=segmenter
+            "segmenter_unavailable",
+            f"no weights are named here for {segmenter}: set PHOTOTWIN_ONNX_MODEL and PHOTOTWIN_ONNX_SHA256",
+            segmenter=segmenter,
         )
     return {file: verified(folder, file, digest) for file, digest in files.items()}
 
@@ -97,7 +99,8 @@ def verified(folder: Path, file: str, digest: str) -> Path:
     if not path.is_file():
         names = [name for name, weights in KNOWN.items() if weights.file == file]
         how = f"run `phototwin weights fetch {names[0]}`" if names else f"put {file} there"
-        raise NumericError("weights_missing", f"there are no weights {path}: {how}", file=file, remedy=how)
+        where = f"there is no {file} among the weights (PHOTOTWIN_WEIGHTS)"
+        raise NumericError("weights_missing", f"{where}: {how}", file=file, remedy=how)
     found = digest_of(path, digest.partition(":")[0])
     if found != digest:
         raise NumericError(

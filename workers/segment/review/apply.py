@@ -100,6 +100,8 @@ def apply(dataset: Path, proposed: Path, choices: Mapping[str, Choice], outputs:
     decided = plan(list(photos), {path.stem for path in proposed.glob("*.png")}, choices)
     made = replacements(choices, (cameras.width, cameras.height))
     for stem in decided.kept:
+        if read_grey(proposed / f"{stem}.png").shape != (cameras.height, cameras.width):
+            raise _invalid(stem, "the proposed one is not of its photo's size")
         shutil.copyfile(proposed / f"{stem}.png", outputs / f"{stem}.png")
     if (proposed / SUPPORT).exists():
         shutil.copyfile(proposed / SUPPORT, outputs / SUPPORT)

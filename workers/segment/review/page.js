@@ -1,7 +1,7 @@
 // What the page of page.py does: a list of photos with their outlines, and an editor of one of them.
 "use strict";
 const $ = (id) => document.getElementById(id);
-const { width, height, needed, images } = JSON.parse($("proposal").textContent);
+const { width, height, needed, content, images } = JSON.parse($("proposal").textContent);
 const THUMBNAIL = 320, UNDOS = 12, MOST_ZOOM = 12;
 const press = (button, on) => button.setAttribute("aria-pressed", String(on));
 const make = (tag, name, text = "") =>
@@ -228,7 +228,7 @@ addEventListener("resize", () => $("editor").open && fit());
 addEventListener("beforeunload", (event) => unsaved && event.preventDefault());
 $("save").onclick = () => {
   const told = images.map(({ name, keep, edited }) => [name, keep && edited ? { keep, mask: edited } : { keep }]);
-  const file = new Blob([JSON.stringify({ images: Object.fromEntries(told) })], { type: "application/json" });
+  const file = new Blob([JSON.stringify({ images: Object.fromEntries(told), proposal: content })], { type: "application/json" });
   const link = Object.assign(make("a", ""), { download: "decisions.json", href: URL.createObjectURL(file) });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);

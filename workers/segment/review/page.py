@@ -22,11 +22,14 @@ _QUALITY = 85  # of its JPEG
 _ORDER = ("bad", "doubtful", "", "good")
 
 
-def page(dataset: Path, masks: Path, judged: Mapping[str, Mapping[str, Any]]) -> str:
+def page(
+    dataset: Path, masks: Path, judged: Mapping[str, Mapping[str, Any]], content: str | None = None
+) -> str:
     """For the images that `dataset/cameras.json` lists and their masks `<stem>.png`, where there is one.
 
     `judged`: by stem, "verdict" and "reasons" (see `segment.verdicts`), where they are known. Doubtful masks
-    come first. Masks keep their size, for they come back; photos are shrunk.
+    come first. Masks keep their size, for they come back; photos are shrunk. `content`: of the masks, which
+    the decisions repeat (see `contracts.review`). ValueError where a mask is not of its photo's size.
     """
     cameras, _ = read_cameras(dataset / "cameras.json")
     shown = []
@@ -37,7 +40,7 @@ def page(dataset: Path, masks: Path, judged: Mapping[str, Mapping[str, Any]]) ->
             {
                 "name": stem,
                 "photo": _photo(read_rgb(dataset / "images" / name)),
-                "mask": _alpha(read_grey(mask)) if mask.exists() else None,
+                "mask": _alpha(_sized(mask, (cameras.height, cameras.width))) if mask.exists() else None,
                 "verdict": str(verdict.get("verdict", "")),
                 "reasons": [str(reason) for reason in verdict.get("reasons", ())],
             }
@@ -47,6 +50,7 @@ def page(dataset: Path, masks: Path, judged: Mapping[str, Mapping[str, Any]]) ->
         "width": cameras.width,
         "height": cameras.height,
         "needed": least(len(shown)),
+        "content": content,
         "images": shown,
     }
     parts = {
@@ -59,6 +63,15 @@ def page(dataset: Path, masks: Path, judged: Mapping[str, Mapping[str, Any]]) ->
     for slot, content in parts.items():
         written = written.replace(slot, content, 1)
     return written
+
+
+def _sized(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    mask = read_grey(path)
+    if mask.shape != size:
+        raise ValueError(
+            f"{path.name} has {mask.shape[1]} x {mask.shape[0]} pixels, its photo {size[1]} x {size[0]}"
+        )
+    return mask
 
 
 def _source(name: str) -> str:
