@@ -1,5 +1,7 @@
 """The segment stage as a whole, on folders: sharpening, hints, what is left out and what is told of masks."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,7 +141,7 @@ def test_what_a_network_got_wrong_is_made_consistent(
 ) -> None:
     given = np.stack([noise(capture, n) for n in range(len(capture.masks))])
     network = type("Network", (), {"segment": staticmethod(lambda *_: given.astype(np.float32))})
-    monkeypatch.setitem(__import__("sys").modules, "workers.segment.networks.onnx", network)
+    monkeypatch.setitem(sys.modules, "workers.segment.networks.onnx", network)
     run(inputs(capture, tmp_path), segmenter="onnx")
     found = np.stack([written(tmp_path)[str(n)] for n in range(len(capture.masks))])
     assert overlaps(given, capture.masks).min() < 0.9
@@ -248,3 +250,23 @@ def test_sharpening_leaves_no_ambiguous_region_speck_or_small_hole() -> None:
     assert not sharp[:20].any()
     assert not sharp[40:120, 122:150].any()
     assert not sharpen(np.zeros((5, 5), np.float32), 0.5).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--set", "foo=1"], "there is no parameter 'foo'; there are threshold"),
+        (["--set", "segmenter=auto"], "segmenter wants JSON, as in --set 'segmenter=\"auto\"'"),
+        (["--set", 'segmenter="bogus"'], "there is no segmenter 'bogus' (segmenter_unavailable)"),
+        ([], "there is no image in"),
+    ],
+)
+def test_the_stage_on_folders_refuses_in_a_sentence(arguments: list[str], said: str, tmp_path: Path) -> None:
+    if "bogus" in said:
+        (tmp_path / "dataset" / "images").mkdir(parents=True)
+        write_png(tmp_path / "dataset" / "images" / "one.png", np.zeros((64, 64, 3), np.uint8))
+    command = [sys.executable, "-m", "workers.segment", "--in", str(tmp_path), "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

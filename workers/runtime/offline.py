@@ -26,7 +26,14 @@ def main(module: str, parameters: dict[str, Any]) -> None:
     arguments = parser.parse_args()
     for setting in arguments.set:
         name, _, value = setting.partition("=")
-        parameters = parameters | {name: json.loads(value)}
+        if name not in parameters:
+            parser.error(f"there is no parameter {name!r}; there are {', '.join(parameters)}")
+        try:
+            parameters = parameters | {name: json.loads(value)}
+        except ValueError:
+            parser.error(f"{name} wants JSON, as in --set '{name}={json.dumps(parameters[name])}'")
+    if not arguments.inputs.is_dir():
+        parser.error(f"there is no folder {arguments.inputs}")
     arguments.outputs.mkdir(parents=True, exist_ok=True)
 
     def report(fraction: float, info: dict[str, Any]) -> None:

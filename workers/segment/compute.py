@@ -103,12 +103,16 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
 
 
 def read(dataset: Path) -> Dataset:
-    """Of `images/*.png`, `alpha/*.png` and `cameras.json`; the latter two may be absent."""
+    """Of `images/*.png`, `alpha/*.png` and `cameras.json`; the latter two may be absent. NumericError
+    "too_few_images".
+    """
     listing, paths = dataset / "cameras.json", sorted((dataset / "images").glob("*.png"))
     posed = listing.exists()
     if posed:
         listed = json.loads(listing.read_text())["images"]
         paths = [dataset / "images" / image["image"] for image in listed]
+    if not paths:
+        raise NumericError("too_few_images", f"there is no image in {dataset / 'images'}", found=0, needed=1)
     images = np.stack([read_rgb(path) for path in paths])
     height, width = images.shape[1:3]
     if not posed:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.geometry.cameras import Cameras
+from workers.geometry.errors import NumericError
 from workers.segment import multiview, single
+from workers.segment.networks.weights import PACKAGES
 
 Array = NDArray[np.float64]
 Float = NDArray[np.float32]
@@ -53,6 +55,8 @@ def of_single(
 
 
 def _by_network(name: str, images: Image, weights: tuple[Path, Mapping[str, str]], report: Report) -> Float:
+    if name not in PACKAGES:
+        raise NumericError("segmenter_unavailable", f"there is no segmenter {name!r}", segmenter=name)
     # Loaded only when asked for: it takes long, and may not be installed.
     network = import_module(f"workers.segment.networks.{name}")
     found: Float = network.segment(images, *weights, report)
