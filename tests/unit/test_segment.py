@@ -65,6 +65,14 @@ def test_masks_that_came_along_are_used_and_judged(capture: Capture, tmp_path: P
         np.testing.assert_array_equal(mask > 127, capture.masks[int(n)])
 
 
+def test_a_small_hole_in_a_mask_that_was_sent_is_meant(capture: Capture, tmp_path: Path) -> None:
+    sent = alphas(capture)
+    middle = tuple(np.argwhere(sent[0] > 0).mean(0).astype(int))
+    sent[0][middle] = 0
+    run(inputs(capture, tmp_path, sent))
+    assert written(tmp_path)["0"][middle] < 128
+
+
 def test_a_bad_mask_is_left_out_and_said_so(capture: Capture, tmp_path: Path) -> None:
     spoilt = alphas(capture)
     spoilt[3] = np.roll(spoilt[3], 30, axis=1)

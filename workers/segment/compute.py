@@ -73,7 +73,7 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
         if error.code == "object_not_found" and parameters["hints"]:
             raise NumericError("hint_misses_object", f"by the hints, {error}") from None
         raise
-    masks = [sharpen(each, parameters["threshold"]) for each in found.soft]
+    masks = [sharpen(each, parameters["threshold"], tidy=data.alphas is None) for each in found.soft]
     sure = found.sure or [None] * len(masks)
     judged = verdicts(np.stack(masks) > 127, data.images, data.frames, data.cameras)
     judged = [_doubted(verdict, confidence) for verdict, confidence in zip(judged, sure, strict=True)]

@@ -14,13 +14,16 @@ SPECK = 0.005  # of the largest part: what is smaller is noise
 HOLE = 0.001  # of the object: a smaller hole in it is none
 
 
-def sharpen(soft: Float, threshold: float) -> NDArray[np.uint8]:
+def sharpen(soft: Float, threshold: float, *, tidy: bool = True) -> NDArray[np.uint8]:
     """(h,w) in [0,1] -> (h,w) 0 or 255, in between along the outline only, at least 128 on the object's side.
 
     A pixel is the object's from `threshold` on: what is ambiguous belongs to neither side, and silhouettes
-    are only as good as their edges. Those keep how much of a pixel is covered, for antialiasing.
+    are only as good as their edges. Those keep how much of a pixel is covered, for antialiasing. tidy: without
+    specks and small holes, which are noise in what a program made, and may be meant in what was sent.
     """
-    solid = _filled(_without_specks(soft >= threshold))
+    solid = soft >= threshold
+    if tidy:
+        solid = _filled(_without_specks(solid))
     near = np.ones((3, 3), np.uint8)
     mask = solid.astype(np.uint8)
     edge = cv2.dilate(mask, near) != cv2.erode(mask, near, borderValue=1)
