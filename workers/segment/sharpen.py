@@ -18,8 +18,8 @@ def sharpen(soft: Float, threshold: float, *, tidy: bool = True) -> NDArray[np.u
     """(h,w) in [0,1] -> (h,w) 0 or 255, in between along the outline only, at least 128 on the object's side.
 
     A pixel is the object's from `threshold` on: what is ambiguous belongs to neither side, and silhouettes
-    are only as good as their edges. Those keep how much of a pixel is covered, for antialiasing. tidy: without
-    specks and small holes, which are noise in what a program made, and may be meant in what was sent.
+    are only as good as their edges. Those keep how much of a pixel is covered, for antialiasing. tidy:
+    without specks and small holes, which are noise in what a program made, and may be meant in what was sent.
     """
     solid = soft >= threshold
     if tidy:
