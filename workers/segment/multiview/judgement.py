@@ -124,8 +124,8 @@ def first(pictures: Pictures, plane: Plane | None) -> Judgement:
         own = (missed > 0) & within(pictures.cameras, _SEED) & photo
         rest = (~region & photo) | (behind.known & (missed == 0))
     pixels = pictures.textured
-    rare, common = density(table(pixels[own]), pixels), density(table(pixels[rest]), pixels)
-    evidence = _by_colour(rare, common, behind)
+    by_own, by_rest = (density(table(pixels[where]), pixels) for where in (own, rest))
+    evidence = _by_colour(by_own, by_rest, behind)
     evidence = np.where(behind.known, evidence, np.clip(evidence, -_WEAK, _WEAK))
     evidence = _blurred(np.where(region, evidence, -_CERTAIN), 3) + pictures.told
     evidence[~photo] = 0
