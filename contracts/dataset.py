@@ -161,7 +161,8 @@ class ImageCamera(Contract):
     cy: float
     w: Annotated[int, Field(gt=0)]
     h: Annotated[int, Field(gt=0)]
-    c2w: Matrix4
+    c2w: Matrix4 | None
+    """None of a single picture without a pose."""
 
 
 class WorldFrame(Contract):
@@ -170,7 +171,7 @@ class WorldFrame(Contract):
 
     up: Vector3 | None
     scale: Annotated[float, Field(gt=0)] | None
-    to_normalised: Matrix4
+    to_normalised: Matrix4 | None
 
 
 class CamerasFile(Contract):

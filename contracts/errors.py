@@ -14,14 +14,18 @@
     │   ├── ImageUnreadable        image_unreadable
     │   ├── ImageTooLarge          image_too_large
     │   ├── ImageTooSmall          image_too_small
+    │   ├── VideoUnreadable        video_unreadable
+    │   ├── VideoTooLong           video_too_long
     │   ├── TooFewImages           too_few_images
     │   ├── TooManyImages          too_many_images
     │   ├── ImageMissing           image_missing
     │   ├── SizeMismatch           size_mismatch
     │   ├── CountMismatch          count_mismatch
     │   ├── PosesMissing           poses_missing
+    │   ├── PosesNotFound          poses_not_found
     │   ├── PosesUnreadable        poses_unreadable
     │   ├── PoseInvalid            pose_invalid
+    │   ├── PosesDegenerate        poses_degenerate
     │   ├── CameraUnsupported      camera_unsupported
     │   ├── MasksMissing           masks_missing
     │   ├── ObjectNotFound         object_not_found
@@ -156,6 +160,18 @@ class ImageTooSmall(InputError):
     code = "image_too_small"
 
 
+class VideoUnreadable(InputError):
+    """`params`: file."""
+
+    code = "video_unreadable"
+
+
+class VideoTooLong(InputError):
+    """`params`: file and limit, a phrase."""
+
+    code = "video_too_long"
+
+
 class TooFewImages(InputError):
     code = "too_few_images"
 
@@ -180,12 +196,24 @@ class PosesMissing(InputError):
     code = "poses_missing"
 
 
+class PosesNotFound(InputError):
+    """Too few of the photos fit together for their cameras to be told from them."""
+
+    code = "poses_not_found"
+
+
 class PosesUnreadable(InputError):
     code = "poses_unreadable"
 
 
 class PoseInvalid(InputError):
     code = "pose_invalid"
+
+
+class PosesDegenerate(InputError):
+    """Cameras all at one place or on one line, so that what was asked of them cannot be told."""
+
+    code = "poses_degenerate"
 
 
 class CameraUnsupported(InputError):

@@ -26,6 +26,8 @@ from contracts.fields import (
 Stage = Literal["prepare", "segment", "reconstruct", "package"]
 Profile = Literal["preview", "standard", "high"]
 Segmenter = Literal["auto", "multiview", "carvekit", "onnx"]
+Mapper = Literal["incremental", "global"]
+Kind = Literal["auto", "session", "transforms", "llff", "record3d", "scanner", "colmap", "photos", "video"]
 MAX_LOSSES = 16
 
 
@@ -74,6 +76,11 @@ class Options(Contract):
     """What makes masks where none were sent; auto: what the worker's settings say."""
     ignore_masks: bool = False
     ignore_poses: bool = False
+    """Whether poses are estimated from the photos though some were sent."""
+    refine_poses: bool = True
+    """Whether the poses of a phone's own tracking are adjusted to what the photos show."""
+    mapper: Mapper = "incremental"
+    """What estimates poses; global is believed only where it fits, and needs lenses that are known."""
     hints: Annotated[tuple[Hint, ...], Field(max_length=600)] = ()
     """Where the object is, for whatever makes the masks."""
     review: bool = False
@@ -131,7 +138,7 @@ class DatasetUploaded(Event):
 
     routing_key: ClassVar[str] = "dataset.uploaded"
     files: Annotated[tuple[UploadedFile, ...], Field(min_length=1, max_length=5000)]
-    kind: Literal["auto", "llff", "transforms"] = "auto"
+    kind: Kind = "auto"
     options: Options = Options()
 
     @model_validator(mode="after")

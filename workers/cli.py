@@ -14,8 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from broker.interface import Message
 from contracts.envelope import Envelope, event_id, new_traceparent
-from contracts.events import JobProgress, Options, Profile, Segmenter, Stage
+from contracts.events import JobProgress, Mapper, Options, Profile, Segmenter, Stage
 from workers import cli_masks, cli_weights, local, service
+from workers.cli_poses import compare_poses
 from workers.console import AsJson, configured, connect, do, fail, read_decisions
 from workers.evaluate.errors import CannotEvaluate
 from workers.runtime import logs, s3
@@ -37,8 +38,11 @@ topology_app = typer.Typer(
 app.add_typer(topology_app, name="topology")
 app.add_typer(cli_masks.app, name="masks")
 app.add_typer(cli_weights.app, name="weights")
+app.command("compare-poses")(compare_poses)
 
-Capture = Annotated[Path, typer.Argument(help="Folder, zip, or transforms*.json", show_default=False)]
+Capture = Annotated[
+    Path, typer.Argument(help="Folder, zip, video, photo, or transforms*.json", show_default=False)
+]
 ProfileOption = Annotated[Profile, typer.Option(help="How much effort to spend.")]
 Method = Annotated[str, typer.Option(help="Reconstruction method.")]
 SegmenterOption = Annotated[Segmenter, typer.Option("--segmenter", help="What makes masks.")]
@@ -46,6 +50,8 @@ Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of whatever is dr
 Holdout = Annotated[int, typer.Option(min=0, max=1000, help="Keep every N-th view for the report; 0: none.")]
 IgnoreMasks = Annotated[bool, typer.Option("--ignore-masks", help="Do as if no masks were sent.")]
 IgnorePoses = Annotated[bool, typer.Option("--ignore-poses", help="Do as if no poses were sent.")]
+RefinePoses = Annotated[bool, typer.Option(help="Adjust a phone's own poses to what the photos show.")]
+MapperOption = Annotated[Mapper, typer.Option("--mapper", help="What estimates poses that were not sent.")]
 Hints = Annotated[
     Path | None,
     typer.Option(
@@ -66,6 +72,8 @@ def run(
     until: Annotated[Stage, typer.Option(help="Last stage to run.")] = "package",
     ignore_masks: IgnoreMasks = False,
     ignore_poses: IgnorePoses = False,
+    refine_poses: RefinePoses = True,
+    mapper: MapperOption = "incremental",
     holdout: Holdout = 8,
     hints: Hints = None,
     review: Review = False,
@@ -86,6 +94,8 @@ def run(
         holdout=holdout,
         ignore_masks=ignore_masks,
         ignore_poses=ignore_poses,
+        refine_poses=refine_poses,
+        mapper=mapper,
         hints=() if hints is None else _read_hints(hints),
         review=review or decisions is not None,
     )
@@ -161,6 +171,8 @@ def publish(
     seed: Seed = 0,
     ignore_masks: IgnoreMasks = False,
     ignore_poses: IgnorePoses = False,
+    refine_poses: RefinePoses = True,
+    mapper: MapperOption = "incremental",
     holdout: Holdout = 8,
     hints: Hints = None,
     review: Review = False,
@@ -178,6 +190,8 @@ def publish(
         holdout=holdout,
         ignore_masks=ignore_masks,
         ignore_poses=ignore_poses,
+        refine_poses=refine_poses,
+        mapper=mapper,
         hints=() if hints is None else _read_hints(hints),
         review=review,
     )
@@ -231,6 +245,9 @@ def simulate(
     seed: Seed = 0,
     plain: Annotated[bool, typer.Option("--plain", help="An object without any texture.")] = False,
     masks: Annotated[bool, typer.Option(help="Send masks along, as an app that makes them.")] = True,
+    session: Annotated[
+        bool, typer.Option("--session", help="Poses as ARCore tells them, with drift.")
+    ] = False,
 ) -> None:
     """Make a phone capture of a procedural object, and keep its truth beside it.
 
@@ -244,6 +261,7 @@ def simulate(
             seed=seed,
             plain=plain,
             masks=masks,
+            session=session,
             report=lambda fraction: progress.update(bar, completed=fraction),
         )
     print(f"capture            {out / 'capture'}\ntruth              {out / 'truth'}")

@@ -37,7 +37,11 @@ SUBFOLDERS: dict[Stage, str] = {"prepare": "dataset", "segment": "masks", "recon
 PREVIEWS = "previews"
 """Where how it looks so far goes."""
 RECORD = "result.json"
-RESULTS = ("model.glb", "poster.png", "mesh.obj", "mesh.mtl", "light.hdr", "contact_sheet.png")
+RESULTS = (
+    *("model.glb", "poster.png", "mesh.obj", "mesh.mtl", "light.hdr", "contact_sheet.png"),
+    *("points.ply", "colmap"),
+)
+"""What the stages without a folder of their own leave."""
 
 
 class CaptureFailure(Exception):

@@ -163,7 +163,7 @@ async def test_bad_input_ends_in_capture_failed_and_loses_nothing(ships: Fleet, 
     published = ships.command("publish", str(bad), "--capture-id", "bad")
     assert published.returncode == 0, published.stderr
     (failed,) = await ships.outcome(CaptureFailed, "bad")
-    assert failed.error.code == "poses_missing"
+    assert failed.error.code == "format_unsupported"
     assert failed.error.sentence
     assert failed.error.action
 

@@ -292,6 +292,8 @@ def test_options_default_to_what_the_command_defaults_to() -> None:
         "segmenter": "auto",
         "ignore_masks": False,
         "ignore_poses": False,
+        "refine_poses": True,
+        "mapper": "incremental",
         "hints": (),
         "review": False,
     }

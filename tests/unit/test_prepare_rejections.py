@@ -34,7 +34,7 @@ def rejection(capture: Path, tmp_path: Path, kind: str = "auto") -> InputError:
     shutil.copytree(capture, upload)
     out = tmp_path / "out"
     out.mkdir()
-    parameters = {"kind": kind, "largest": 512, "ignore_masks": False, "ignore_poses": False}
+    parameters = captures.PARAMETERS | {"kind": kind}
     with pytest.raises(InputError) as caught:
         compute.run(tmp_path / "in", out, parameters, lambda *_: None)
     error = caught.value
@@ -193,7 +193,7 @@ LLFF = {
     "pickled": (pickled, "poses_unreadable", ".npy"),
     "not npy": (overwrite("poses_bounds.npy", b"\x93NUMPY\x01\x00\xff\xff{"), "poses_unreadable", ".npy"),
     "empty": (overwrite("poses_bounds.npy", b""), "poses_unreadable", ".npy"),
-    "no images": (lambda c: shutil.rmtree(c / "images"), "poses_missing", "images"),
+    "no images": (lambda c: shutil.rmtree(c / "images"), "image_missing", "images"),
 }
 
 
@@ -216,9 +216,10 @@ def test_an_npy_that_claims_more_than_it_has_allocates_nothing(tmp_path: Path) -
 
 
 OTHER = {
-    "images only": ({"a.jpg": b"x"}, "poses_missing"),
+    "images only": ({f"{i}.jpg": b"x" for i in range(8)}, "format_unsupported"),
+    "few images only": ({"a.jpg": b"x", "b.jpg": b"x"}, "too_few_images"),
     "video": ({"clip.mp4": b"x"}, "format_unsupported"),
-    "arcore": ({"session.jsonl": b"{}", "a.jpg": b"x"}, "format_unsupported"),
+    "arcore": ({"session.jsonl": b"{}", "a.jpg": b"x"}, "poses_unreadable"),
     "colmap": ({"sparse/0/cameras.bin": b"x", "a.jpg": b"x"}, "format_unsupported"),
     "document": ({"notes.pdf": b"x"}, "format_unsupported"),
     "raw photos": ({"a.dng": b"x"}, "format_unsupported"),

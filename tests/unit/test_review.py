@@ -28,7 +28,7 @@ from contracts.errors import (
 from contracts.events import Decision, MasksReviewed, UploadedFile
 from contracts.fields import ManifestRef
 from contracts.review import PREFIX, DecisionsFile
-from tests.captures import Rig, write
+from tests.captures import PARAMETERS, Rig, write
 from workers import local, masks
 from workers.masks import CannotReview
 from workers.prepare import compute as prepare
@@ -47,7 +47,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dataset")
     write(folder / "in" / "upload", Rig())
     (folder / "out").mkdir()
-    options = {"kind": "auto", "largest": 512, "ignore_masks": False, "ignore_poses": False}
+    options = PARAMETERS
     prepare.run(folder / "in", folder / "out", options, lambda *_: None)
     return folder / "out"
 

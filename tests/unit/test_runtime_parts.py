@@ -120,7 +120,7 @@ def test_a_failing_run_says_one_sentence(tmp_path: Path) -> None:
     capture = captures.write(tmp_path / "capture", Rig())
     ran = phototwin("run", str(capture), "--out", str(tmp_path / "out"), "--ignore-poses", "--json")
     assert ran.returncode == 1
-    assert json.loads(ran.stdout)["error"]["code"] == "poses_missing"
+    assert json.loads(ran.stdout)["error"]["code"] == "poses_not_found"
     last = ran.stderr.strip().splitlines()[-1]
     assert last.startswith("phototwin: ")
     assert "Traceback" not in ran.stderr

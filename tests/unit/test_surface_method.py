@@ -58,6 +58,10 @@ def test_a_sphere_comes_back_closed_and_coloured() -> None:
     texel = np.stack([(1 - mesh.uv[:, 1]), mesh.uv[:, 0]], axis=1) * len(mesh.kd)
     found = mesh.kd[tuple(np.clip(texel.astype(int), 0, len(mesh.kd) - 1).T)]
     assert np.abs(found - np.clip(pattern(mesh.vertices), 0, 255)).mean() < 12
+    assert mesh.cloud is not None
+    assert len(mesh.cloud.points) > 5000
+    assert np.abs(np.linalg.norm(mesh.cloud.points, axis=1) - 1).mean() < 0.02
+    assert (mesh.cloud.normals * mesh.cloud.points).sum(1).mean() > 0.97
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
 
@@ -104,14 +108,18 @@ class _Deadly(Checkpoints):
 def test_a_job_killed_over_and_over_goes_on_from_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = replace(PROFILES["preview"], voxels=48, coarse=64, fine=64, triangles=2000, polish=128, rounds=24)
+    small = replace(
+        PROFILES["preview"], voxels=48, coarse=64, fine=128, triangles=2000, polish=128, rounds=24
+    )
     monkeypatch.setitem(PROFILES, "preview", small)
     capture = scene(ball, count=12, size=128)
     whole = reconstruct(capture, Settings("preview"), _quiet)
     assert whole.light is not None
+    assert whole.cloud is not None
+    assert len(whole.cloud.points) > 0
     assert len(whole.losses) == 6
     done: list[str] = []
-    steps = (shape, "_swept"), (shape, "refined"), (surface, "unwrapping"), (surface, "fit")
+    steps = (shape, "_depths"), (shape, "refined"), (surface, "unwrapping"), (surface, "fit")
     for module, name in steps:
         monkeypatch.setattr(module, name, _noted(done, name, getattr(module, name)))
     settings, killed = Settings("preview", checkpoints=_Deadly(tmp_path)), []
@@ -127,11 +135,16 @@ def test_a_job_killed_over_and_over_goes_on_from_where_it_was(
     assert killed in (states := ["rough", "field", "surface", "appearance"], [*states, "atlas"])
     assert heard == sorted(heard, key=lambda said: said[0])
     assert heard[0][0] > 0.3  # of what is left to do once the box is known
-    assert [name for name in done if name != "unwrapping"] == ["_swept"] * 3 + ["refined", "fit"]
+    assert [name for name in done if name != "unwrapping"] == ["_depths"] * 3 + ["refined", "fit"]
     assert done.count("unwrapping") == 2 - (killed == states)
     for name in ("vertices", "faces", "uv", "kd", "ks", "normal_map", "light"):
         assert getattr(whole, name).tobytes() == getattr(resumed, name).tobytes()
     assert resumed.losses == whole.losses
+    assert resumed.cloud is not None
+    for name in ("points", "normals", "colours", "sightings"):
+        assert getattr(whole.cloud, name).tobytes() == getattr(resumed.cloud, name).tobytes()
+    assert whole.cloud.cameras.c2w.tobytes() == resumed.cloud.cameras.c2w.tobytes()
+    assert whole.cloud.cameras.intrinsics.tobytes() == resumed.cloud.cameras.intrinsics.tobytes()
 
 
 def _noted(done: list[str], name: str, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -137,7 +137,8 @@ def read_cameras(path: Path) -> tuple[Cameras, dict[str, Any]]:
     """Read cameras.json: the cameras in the capture's own world, and its "world" entry (up, scale,
     to_normalised).
 
-    NumericError: "too_few_images" for no image, "size_mismatch" where one has not the size of the first.
+    NumericError: "too_few_images" for no image, "size_mismatch" where one has not the size of the first,
+    "poses_missing" where it has no pose.
     """
     document = json.loads(path.read_text())
     images = document["images"]
@@ -150,6 +151,10 @@ def read_cameras(path: Path) -> tuple[Cameras, dict[str, Any]]:
                 f"{image['image']} is of {size[0]}x{size[1]} pixels, the first of {sizes[0][0]}x{sizes[0][1]}"
             )
             raise NumericError("size_mismatch", message, file=str(image["image"]))
+        if image["c2w"] is None:
+            raise NumericError(
+                "poses_missing", f"of {image['image']} no pose is known", file=str(image["image"])
+            )
     intrinsics = [[image[key] for key in ("fx", "fy", "cx", "cy")] for image in images]
     cameras = Cameras(
         names=tuple(str(image["image"]) for image in images),
@@ -189,7 +194,8 @@ def write_cameras(
 
     sources: N names of the photos the images were cut from. source_sizes: (N,2) their width and height in
     pixels. crops: (N,4) x, y, width, height in those pixels; a crop may leave its photo, and is then padded.
-    world: {"up": [x,y,z] or None, "scale": metres per unit or None, "to_normalised": 4x4}.
+    world: {"up": [x,y,z] or None, "scale": metres per unit or None, "to_normalised": 4x4 or None}. A pose
+    that is not known is NaN.
     """
     images: list[dict[str, Any]] = [
         {
@@ -200,7 +206,7 @@ def write_cameras(
             **dict(zip(("fx", "fy", "cx", "cy"), intrinsics, strict=True)),
             "w": cameras.width,
             "h": cameras.height,
-            "c2w": c2w,
+            "c2w": c2w if np.isfinite(c2w).all() else None,
         }
         for name, source, size, crop, intrinsics, c2w in zip(
             cameras.names,
@@ -212,5 +218,6 @@ def write_cameras(
             strict=True,
         )
     ]
-    world = {**world, "to_normalised": np.asarray(world["to_normalised"]).tolist()}
+    if world["to_normalised"] is not None:
+        world = {**world, "to_normalised": np.asarray(world["to_normalised"]).tolist()}
     path.write_text(json.dumps({"images": images, "world": world}, indent=1, allow_nan=False))

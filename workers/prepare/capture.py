@@ -1,9 +1,9 @@
 """A capture as its sender recorded it, whatever layout it came in."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ from contracts.errors import (
     FormatUnsupported,
     ImageMissing,
     PoseInvalid,
-    PosesMissing,
     PosesUnreadable,
     TooFewImages,
     TooManyImages,
@@ -25,36 +24,37 @@ FARTHEST = 1e9
 FOCAL_RANGE = (0.05, 50.0)
 """Of the picture's width: from beyond any fisheye to beyond any telescope."""
 LAYOUTS = (
-    "Send a folder or zip with transforms.json (nerfstudio or instant-ngp), "
-    "or poses_bounds.npy (LLFF) and images/."
+    "Send photos or a video; or, with poses, a session.jsonl (ARCore), transforms.json (nerfstudio or "
+    "instant-ngp), poses_bounds.npy (LLFF) or a COLMAP model beside the photos."
 )
-OTHER_LAYOUTS = {
-    "session.jsonl": "an ARCore session",
-    "cameras.bin": "a COLMAP model",
-    "cameras.txt": "a COLMAP model",
-}
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 OTHER_IMAGE_SUFFIXES = (".gif", ".bmp", ".tif", ".tiff", ".avif", ".dng", ".raw", ".cr2", ".nef", ".exr")
 
 
 @dataclass(frozen=True)
-class Shot:
-    """One photo and its camera.
-
-    size: (width, height) in pixels that the intrinsics are for; None where they are relative to the
-    picture, whatever its size. intrinsics: fx, fy, cx, cy in pixels of that size, centres at +0.5;
-    cx, cy may be None for the middle, and fx, fy multiples of the width where size is None.
-    distortion: k1, k2, p1, p2, k3 of OpenCV's model. c2w: (4, 4) OpenGL camera-to-world.
+class Lens:
+    """Pixel centres are at +0.5. size: (width, height) in pixels that the rest is for; None where it is
+    relative to the picture, whatever its size. focal: fx, fy in those pixels, or multiples of the width where
+    there is no size. centre: cx, cy; None for the middle. distortion: k1, k2, p1, p2, k3 of OpenCV's model.
     """
+
+    size: tuple[float, float] | None
+    focal: tuple[float, float]
+    centre: tuple[float, float] | None = None
+    distortion: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One photo, and of its camera what is known: its lens, its pose (4, 4) OpenGL camera-to-world, and how
+    near and far the object lies along its axis, in units of the world. `name` is its path in the upload."""
 
     name: str
     image: Path
-    mask: Path | None
-    size: tuple[float, float] | None
-    focal: tuple[float, float]
-    centre: tuple[float, float] | None
-    distortion: tuple[float, float, float, float, float]
-    c2w: NDArray[np.float64]
+    mask: Path | None = None
+    lens: Lens | None = None
+    c2w: NDArray[np.float64] | None = None
+    depth: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,27 @@ class World:
 
     up: tuple[float, float, float] | None = None
     scale: float | None = None
+
+
+@dataclass(frozen=True)
+class Capture:
+    """All that was uploaded, read.
+
+    ordered: the shots are frames of one walk, neighbours in time. tracked: the poses are a phone's own, good
+    but not perfect. metrics: JSON, for the manifest. arrays: saved beside the dataset as NAME.npy.
+    """
+
+    shots: list[Shot]
+    world: World = World()
+    ordered: bool = False
+    tracked: bool = False
+    warnings: list[str] = field(default_factory=list)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    @property
+    def posed(self) -> bool:
+        return all(shot.c2w is not None and shot.lens is not None for shot in self.shots)
 
 
 class Upload:
@@ -109,6 +130,18 @@ class Upload:
             )
         return parts[0] if parts else None
 
+    def video(self) -> Path | None:
+        """The only video. Raises FormatUnsupported where there are several."""
+        videos = [path for path in self.files if path.suffix.lower() in VIDEO_SUFFIXES]
+        if len(videos) > 1:
+            names = ", ".join(path.name for path in videos)[:200]
+            raise FormatUnsupported(
+                f"the upload has {len(videos)} videos, {names}; just one is read",
+                file=names,
+                advice="Send one video of one walk around the object.",
+            )
+        return videos[0] if videos else None
+
     def images(self, folder: Path) -> list[Path]:
         """Pictures directly in a folder, in the order of their names."""
         return [p for p in self.files if p.parent == folder and p.suffix.lower() in IMAGE_SUFFIXES]
@@ -138,25 +171,13 @@ class Upload:
         return set(self.files)
 
     def reject(self) -> NoReturn:
-        """Say why this upload is of no layout we read. Raises FormatUnsupported, PosesMissing."""
-        for name, layout in OTHER_LAYOUTS.items():
-            if self.find(name):
-                raise FormatUnsupported(f"{layout} ({name}) is not read yet", file=layout, advice=LAYOUTS)
-        for path in self.files:
-            if path.suffix.lower() in VIDEO_SUFFIXES:
-                raise FormatUnsupported(
-                    f"{path.name} is a video, which is not read yet", file=path.name, advice=LAYOUTS
-                )
-        if not any(path.suffix.lower() in IMAGE_SUFFIXES for path in self.files):
-            name = next((p.name for p in self.files), "The upload")
-            other = any(path.suffix.lower() in OTHER_IMAGE_SUFFIXES for path in self.files)
-            raise FormatUnsupported(
-                f"there is no picture in the upload ({name} is none)",
-                file=name,
-                advice=SEND_INSTEAD if other else LAYOUTS,
-            )
-        raise PosesMissing(
-            "the upload has pictures, but neither transforms.json nor poses_bounds.npy with their poses"
+        """Say why this upload is of no layout we read. Raises FormatUnsupported."""
+        name = next((p.name for p in self.files), "The upload")
+        other = any(path.suffix.lower() in OTHER_IMAGE_SUFFIXES for path in self.files)
+        raise FormatUnsupported(
+            f"there is no picture in the upload ({name} is none)",
+            file=name,
+            advice=SEND_INSTEAD if other else LAYOUTS,
         )
 
 
@@ -168,6 +189,11 @@ def check_count(found: int) -> None:
             found=found,
             needed=MIN_IMAGES,
         )
+    check_most(found)
+
+
+def check_most(found: int) -> None:
+    """Raises TooManyImages."""
     if found > MAX_IMAGES:
         raise TooManyImages(
             f"the capture has {found} images; at most {MAX_IMAGES} are accepted",
@@ -181,24 +207,32 @@ def checked_shots(shots: list[Shot]) -> None:
 
     Raises PoseInvalid, PosesUnreadable, and as `check_count`.
     """
-    check_count(len(shots))
     names = [shot.name for shot in shots]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise PosesUnreadable(f"the image {twice} is named twice", file=twice)
     for shot in shots:
-        width, height = shot.size or (1.0, 1.0)
-        low, high = FOCAL_RANGE
-        if min(width, height) <= 0 or not all(low < focal / width < high for focal in shot.focal):
-            raise PosesUnreadable(
-                f"the focal length of {shot.name}, {shot.focal[0]:g} for {width:g} pixels, makes no sense",
-                file=shot.name,
-            )
-        if shot.centre and not (0 <= shot.centre[0] <= width and 0 <= shot.centre[1] <= height):
-            raise PosesUnreadable(f"the principal point of {shot.name} lies outside of it", file=shot.name)
-    positions = np.array([shot.c2w[:3, 3] for shot in shots])
+        if shot.lens is not None:
+            _check_lens(shot.lens, shot.name)
+    poses = [shot.c2w for shot in shots if shot.c2w is not None]
+    if len(poses) < len(shots):
+        check_most(len(shots))
+        return
+    check_count(len(shots))
+    positions = np.array([pose[:3, 3] for pose in poses])
     spread = np.ptp(positions, axis=0).max()
     if spread <= 1e-9 * max(1.0, float(np.abs(positions).max())):
         raise PoseInvalid("all cameras stand at one place: nothing can be measured from there", file=names[0])
+
+
+def _check_lens(lens: Lens, name: str) -> None:
+    width, height = lens.size or (1.0, 1.0)
+    low, high = FOCAL_RANGE
+    if min(width, height) <= 0 or not all(low < focal / width < high for focal in lens.focal):
+        raise PosesUnreadable(
+            f"the focal length of {name}, {lens.focal[0]:g} for {width:g} pixels, makes no sense", file=name
+        )
+    if lens.centre and not (0 <= lens.centre[0] <= width and 0 <= lens.centre[1] <= height):
+        raise PosesUnreadable(f"the principal point of {name} lies outside of it", file=name)
 
 
 def checked_pose(matrix: NDArray[np.float64], name: str) -> NDArray[np.float64]:

@@ -2,8 +2,10 @@
 
     images/<stem>.png     square, undistorted, all of one size: 512 x 512, up to 1024 x 1024 for `high`
     alpha/<stem>.png      8-bit masks, where they came with the upload
-    poses_bounds.npy      LLFF
     cameras.json          authoritative: intrinsics, poses, crops, world frame
+    poses_bounds.npy      LLFF; not of a single picture, whose pose is not known
+    coverage.png          from which sides the photos see the object
+    compensation_matrix.npy    of an ARCore session: its poses as compensated (see arcore.published)
 
 EXIF is used to turn pictures upright and goes no further: no location leaves this stage.
 """
@@ -11,51 +13,41 @@ EXIF is used to turn pictures upright and goes no further: no location leaves th
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.errors import CameraUnsupported, MaskEmpty, MasksIncomplete, PosesMissing
+from contracts.errors import MasksIncomplete
 from workers.geometry.cameras import Cameras, to_llff, write_cameras
 from workers.geometry.images import write_png
-from workers.prepare import llff, transforms
-from workers.prepare.capture import Shot, Upload, World, checked_shots
-from workers.prepare.frame import bounds, object_sphere, to_normalised
-from workers.prepare.orientation import upright, upright_mask
-from workers.prepare.rectify import cropped_intrinsics, folds, rectify, rectify_straight_alpha, square_crop
-from workers.runtime.safe_input import Picture, read_image, read_mask, read_size
+from workers.prepare.capture import Upload, World, checked_shots
+from workers.prepare.frame import bounds, measured, object_sphere, to_normalised
+from workers.prepare.layouts import read_capture
+from workers.prepare.poses import posed
+from workers.prepare.quality import metrics
+from workers.prepare.quality.coverage import coverage
+from workers.prepare.quality.picture import coverage_picture
+from workers.prepare.square import Prepared, prepare
+from workers.runtime.safe_input import read_size
 
 LEAST_SIZE, SIZE_STEP = 512, 64
-THRESHOLD = 128
+POSES = 0.6
+"""Of the progress told."""
 
 Report = Callable[[float, dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """One image of the dataset: its camera, the crop it was cut from, and its mask's bounding box."""
-
-    shot: Shot
-    stem: str
-    intrinsics: tuple[float, float, float, float]
-    crop: tuple[float, float, float, float]
-    c2w: NDArray[np.float64]
-    box: tuple[int, int, int, int] | None
-    photo: tuple[int, int]
-    """Width and height of the photo, upright, in the pixels that the crop is in."""
 
 
 def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report) -> dict[str, Any]:
     """Raises the InputErrors that say what is wrong with the capture."""
     report(0.0, {"step": "reading"})
-    if parameters["ignore_poses"]:
-        raise PosesMissing("poses are to be ignored, and estimating them is not built yet")
-    shots, world = read_capture(Upload(inputs / "upload"), parameters["kind"])
-    checked_shots(shots)
+    capture = read_capture(Upload(inputs / "upload"), parameters["kind"])
+    checked_shots(capture.shots)
+    taken = len(capture.shots)
+    capture = posed(capture, parameters, lambda part, step: report(POSES * part, {"step": step}))
+    shots = capture.shots
     size = image_size([read_size(shot.image, shot.name) for shot in shots], parameters["largest"])
     (outputs / "images").mkdir()
     (outputs / "alpha").mkdir()
@@ -64,38 +56,35 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     use_masks = not parameters["ignore_masks"]
     # Two at a time: decoding and resampling leave Python's lock, and large photos need much memory.
     with ThreadPoolExecutor(2) as pool:
-        done = pool.map(lambda shot, stem: _prepare(shot, stem, outputs, size, use_masks), shots, stems)
+        done = pool.map(lambda shot, stem: prepare(shot, stem, outputs, size, use_masks), shots, stems)
         for index, image in enumerate(done, start=1):
             prepared.append(image)
-            report(index / len(shots), {"step": f"photo {index} of {len(shots)}"})
+            report(POSES + (1 - POSES) * index / len(shots), {"step": f"photo {index} of {len(shots)}"})
     masked = _check_masks(prepared)
     if not masked:
         (outputs / "alpha").rmdir()
-    _write_cameras(outputs, prepared, size, masked, world)
-    report(1.0, {"step": "done"})
-    unknown = [name for name, value in asdict(world).items() if value is None]
-    warnings = [f"The capture does not say its world's {' and '.join(unknown)}."] if unknown else []
-    return {
-        "warnings": warnings,
-        "metrics": {
-            "images": len(prepared),
-            "masked": masked,
-            "posed": True,
-            "size": size,
-            "world": asdict(world),
-        },
+    cameras, centre = _write_cameras(outputs, prepared, size, masked, capture.world)
+    for name, array in capture.arrays.items():
+        np.save(outputs / f"{name}.npy", array)
+    found = {
+        "images": len(prepared),
+        "masked": masked,
+        "posed": centre is not None,
+        "size": size,
+        "world": asdict(capture.world),
+        **capture.metrics,
     }
-
-
-def read_capture(upload: Upload, kind: str) -> tuple[list[Shot], World]:
-    """The capture, in whichever layout it is (`kind` auto) or is said to be (llff, transforms)."""
-    listing = None if kind == "llff" else upload.transforms()
-    if listing is not None:
-        return transforms.read(upload, listing)
-    bounds_file = None if kind == "transforms" else upload.find("poses_bounds.npy")
-    if bounds_file is not None:
-        return llff.read(upload, bounds_file)
-    upload.reject()
+    if centre is not None:
+        covered = coverage(
+            cameras.c2w, centre, None if capture.world.up is None else np.array(capture.world.up)
+        )
+        write_png(outputs / "coverage.png", coverage_picture(covered))
+        names = [image.shot.name for image in prepared]
+        found["quality"] = metrics(names, [image.quality for image in prepared], covered, taken)
+    report(1.0, {"step": "done"})
+    unknown = [name for name, value in asdict(capture.world).items() if value is None]
+    untold = [f"The capture does not say its world's {' and '.join(unknown)}."] if unknown else []
+    return {"warnings": [*capture.warnings, *untold], "metrics": found}
 
 
 def image_size(photos: list[tuple[int, int]], most: int) -> int:
@@ -118,53 +107,6 @@ def unique_stems(names: list[str]) -> list[str]:
     return stems
 
 
-def _prepare(shot: Shot, stem: str, outputs: Path, size: int, use_masks: bool) -> Prepared:
-    picture = read_image(shot.image, shot.name)
-    camera = upright(shot, picture)
-    mask = _mask(shot, picture) if use_masks else None
-    solid = None if mask is None else mask >= THRESHOLD
-    crop = square_crop(camera.intrinsics, *picture.size, solid, size)
-    if folds(camera.intrinsics, shot.distortion, crop):
-        raise CameraUnsupported(f"the distortion of {shot.name} is so strong that it folds the picture over")
-    geometry = (camera.intrinsics, shot.distortion, crop, size)
-    if mask is None:
-        rgb, alpha = rectify(picture.rgb, *geometry), None
-    elif mask is picture.alpha:
-        rgb, alpha = rectify_straight_alpha(picture.rgb, mask, *geometry)
-    else:
-        rgb = rectify(picture.rgb, *geometry)
-        alpha = rectify(mask, *geometry, border=cv2.BORDER_CONSTANT)
-    write_png(outputs / "images" / f"{stem}.png", rgb)
-    if alpha is not None:
-        write_png(outputs / "alpha" / f"{stem}.png", alpha)
-    return Prepared(
-        shot=shot,
-        stem=stem,
-        intrinsics=cropped_intrinsics(camera.intrinsics, crop, size),
-        crop=crop,
-        c2w=camera.c2w,
-        box=None if alpha is None else _bounding_box(alpha, shot.name),
-        photo=picture.size,
-    )
-
-
-def _bounding_box(alpha: NDArray[np.uint8], name: str) -> tuple[int, int, int, int]:
-    """left, top, right, bottom of what is at least half covered. Raises MaskEmpty."""
-    rows, columns = np.nonzero(alpha >= THRESHOLD)
-    if not len(rows):
-        raise MaskEmpty(f"the mask of {name} is empty", file=name)
-    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
-
-
-def _mask(shot: Shot, picture: Picture) -> NDArray[np.uint8] | None:
-    """(H, W), from the mask file or else the photo's own alpha, where that is not opaque all over."""
-    if shot.mask is None:
-        opaque = picture.alpha is None or bool(picture.alpha.min() == 255)
-        return None if opaque else picture.alpha
-    mask = read_mask(shot.mask, shot.mask.name).alpha
-    return None if mask is None else upright_mask(mask, shot.mask.name, picture)
-
-
 def _check_masks(prepared: list[Prepared]) -> bool:
     """Whether there are masks. Raises MasksIncomplete."""
     without = [image.shot.name for image in prepared if image.box is None]
@@ -175,7 +117,10 @@ def _check_masks(prepared: list[Prepared]) -> bool:
     return not without
 
 
-def _write_cameras(outputs: Path, prepared: list[Prepared], size: int, masked: bool, world: World) -> None:
+def _write_cameras(
+    outputs: Path, prepared: list[Prepared], size: int, masked: bool, world: World
+) -> tuple[Cameras, NDArray[np.float64] | None]:
+    """The cameras, and what they look at; for a single picture without a pose, nothing is known of that."""
     cameras = Cameras(
         names=tuple(f"{image.stem}.png" for image in prepared),
         intrinsics=np.array([image.intrinsics for image in prepared]),
@@ -183,15 +128,20 @@ def _write_cameras(outputs: Path, prepared: list[Prepared], size: int, masked: b
         height=size,
         c2w=np.array([image.c2w for image in prepared]),
     )
-    boxes = np.array([image.box for image in prepared], np.float64) if masked else None
-    centre, radius = object_sphere(cameras.c2w, cameras.intrinsics, boxes)
-    near, far = bounds(cameras.c2w, centre, radius)
-    np.save(outputs / "poses_bounds.npy", to_llff(cameras, near, far))
+    centre, normalised = None, None
+    if np.isfinite(cameras.c2w).all():
+        boxes = np.array([image.box for image in prepared], np.float64) if masked else None
+        centre, radius = object_sphere(cameras.c2w, cameras.intrinsics, boxes)
+        normalised = to_normalised(centre, radius)
+        depths = [image.shot.depth for image in prepared]
+        near, far = measured(bounds(cameras.c2w, centre, radius), depths)
+        np.save(outputs / "poses_bounds.npy", to_llff(cameras, near, far))
     write_cameras(
         outputs / "cameras.json",
         cameras,
         sources=[image.shot.name for image in prepared],
         source_sizes=[image.photo for image in prepared],
         crops=[image.crop for image in prepared],
-        world={**asdict(world), "to_normalised": to_normalised(centre, radius)},
+        world={**asdict(world), "to_normalised": normalised},
     )
+    return cameras, centre

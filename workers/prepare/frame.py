@@ -1,6 +1,8 @@
 """Where the object is: the similarity from the capture's world to the frame of reconstruction, and
 how near and far each camera sees it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,3 +62,12 @@ def bounds(c2w: Array, centre: Array, radius: float) -> tuple[Array, Array]:
     depth = np.einsum("ni,ni->n", centre - c2w[:, :3, 3], -c2w[:, :3, 2])
     far = np.maximum(depth + radius, radius)
     return np.maximum(depth - radius, 0.01 * far), far
+
+
+def measured(about: tuple[Array, Array], depths: Sequence[tuple[float, float] | None]) -> tuple[Array, Array]:
+    """near, far (N,): those that were measured of each camera, and elsewhere those that are about right."""
+    near, far = (
+        np.array([guess if depth is None else depth[end] for guess, depth in zip(each, depths, strict=True)])
+        for end, each in enumerate(about)
+    )
+    return near, far

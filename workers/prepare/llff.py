@@ -4,20 +4,20 @@ from pathlib import Path
 
 import numpy as np
 
-from contracts.errors import CountMismatch, PoseInvalid, PosesMissing, PosesUnreadable
+from contracts.errors import CountMismatch, ImageMissing, PoseInvalid, PosesUnreadable
 from workers.geometry.cameras import from_llff
-from workers.prepare.capture import Shot, Upload, World, check_count, checked_pose
+from workers.prepare.capture import Capture, Lens, Shot, Upload, check_count, checked_pose
 from workers.runtime.safe_input import read_npy
 
 IMAGE_LIST = "poses_bounds.images.txt"
 MAX_LIST_CHARACTERS = 1 << 20
 
 
-def read(upload: Upload, path: Path) -> tuple[list[Shot], World]:
+def read(upload: Upload, path: Path) -> Capture:
     """One shot for each row; the images are those of `images/` in the order of their names, or
     those that `poses_bounds.images.txt` lists, one path a line. LLFF says nothing of its world.
 
-    Raises PosesUnreadable, PoseInvalid, PosesMissing, CountMismatch, ImageMissing, TooFewImages,
+    Raises PosesUnreadable, PoseInvalid, CountMismatch, ImageMissing, TooFewImages,
     TooManyImages.
     """
     rows = read_npy(path, path.name)
@@ -45,14 +45,11 @@ def read(upload: Upload, path: Path) -> tuple[list[Shot], World]:
                 name=name,
                 image=image,
                 mask=upload.find_mask(path.parent, image),
-                size=size,
-                focal=(f, f),
-                centre=None,
-                distortion=(0.0, 0.0, 0.0, 0.0, 0.0),
+                lens=Lens(size, (f, f)),
                 c2w=checked_pose(c2w[index], name),
             )
         )
-    return shots, World()
+    return Capture(shots)
 
 
 def _images(upload: Upload, path: Path) -> list[Path]:
@@ -63,5 +60,5 @@ def _images(upload: Upload, path: Path) -> list[Path]:
         return [upload.resolve(path.parent, line.strip(), IMAGE_LIST) for line in lines if line.strip()]
     images = upload.images(path.parent / "images") or upload.images(path.parent)
     if not images:
-        raise PosesMissing(f"beside {path.name} there is no folder 'images' with pictures")
+        raise ImageMissing(f"beside {path.name} there is no folder 'images' with pictures", file="images")
     return images

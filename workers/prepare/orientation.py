@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.errors import SizeMismatch
-from workers.prepare.capture import Shot
+from workers.prepare.capture import Lens
 from workers.runtime.safe_input import Picture
 
 SIZE_TOLERANCE = 0.01
@@ -30,26 +30,29 @@ class Oriented:
     c2w: NDArray[np.float64]
 
 
-def upright(shot: Shot, picture: Picture) -> Oriented:
-    """Raises SizeMismatch where the camera data fits neither the stored nor the upright picture."""
-    turns = QUARTER_TURNS.get(picture.orientation, 0)
-    width, height = picture.size
-    fx, fy = shot.focal
-    if shot.size is None:
-        return Oriented((fx * width, fy * width, width / 2, height / 2), shot.c2w)
-    w, h = shot.size
-    cx, cy = shot.centre or (w / 2, h / 2)
+def oriented(
+    lens: Lens, c2w: NDArray[np.float64], upright: tuple[int, int], orientation: int, name: str
+) -> Oriented:
+    """For a picture of the size `upright`, turned so as its EXIF orientation says. Raises SizeMismatch where
+    the camera data fits neither the stored nor the upright picture."""
+    turns = QUARTER_TURNS.get(orientation, 0)
+    width, height = upright
+    fx, fy = lens.focal
+    if lens.size is None:
+        return Oriented((fx * width, fy * width, width / 2, height / 2), c2w)
+    w, h = lens.size
+    cx, cy = lens.centre or (w / 2, h / 2)
     if _alike(w / h, width / height):
         turns = 0
     elif turns % 2 and _alike(w / h, height / width):
         fx, fy, cx, cy, w, h = _turned(fx, fy, cx, cy, w, h, turns)
     else:
         raise SizeMismatch(
-            f"{shot.name} has {width} x {height} pixels, but its camera data is for {w:g} x {h:g}",
-            file=shot.name,
+            f"{name} has {width} x {height} pixels, but its camera data is for {w:g} x {h:g}",
+            file=name,
         )
     sx, sy = width / w, height / h
-    return Oriented((fx * sx, fy * sy, cx * sx, cy * sy), _rolled(shot.c2w, turns))
+    return Oriented((fx * sx, fy * sy, cx * sx, cy * sy), _rolled(c2w, turns))
 
 
 def upright_mask(mask: NDArray[np.uint8], name: str, picture: Picture) -> NDArray[np.uint8]:

@@ -39,6 +39,12 @@ def square_crop(
     return cx - side / 2, cy - crop_height / 2, side, crop_height
 
 
+def whole_crop(width: int, height: int) -> Crop:
+    """All of a photo, in the middle of a square."""
+    side = float(max(width, height))
+    return (width - side) / 2, (height - side) / 2, side, side
+
+
 def cropped_intrinsics(intrinsics: Intrinsics, crop: Crop, size: int) -> Intrinsics:
     """Of the square image: fx and fy equal, the principal point in the middle."""
     fx, fy, cx, cy = intrinsics

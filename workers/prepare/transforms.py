@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from contracts.errors import CameraUnsupported, PoseInvalid, PosesUnreadable
-from workers.prepare.capture import Shot, Upload, World, check_count, checked_pose
+from workers.prepare.capture import Capture, Lens, Shot, Upload, World, check_count, checked_pose
 from workers.runtime.safe_input import read_json
 
 SMALLEST_ANGLE = 1e-3
 PINHOLE_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
 
 
-def read(upload: Upload, path: Path) -> tuple[list[Shot], World]:
+def read(upload: Upload, path: Path) -> Capture:
     """The shots of the frames that the file lists, in its order; and its world, of which the layout says
     nothing, but two keys of ours may: `world_up`, a vector, and `metres_per_unit`.
 
@@ -30,7 +30,7 @@ def read(upload: Upload, path: Path) -> tuple[list[Shot], World]:
         raise PosesUnreadable(f"{path.name} has no list 'frames'", file=path.name)
     check_count(len(frames))  # before a hundred thousand are looked at
     world = _world(document, path)
-    return [_shot(upload, path, {**document, **frame}) for frame in frames], world
+    return Capture([_shot(upload, path, {**document, **frame}) for frame in frames], world)
 
 
 def _world(document: dict[str, Any], path: Path) -> World:
@@ -72,10 +72,12 @@ def _shot(upload: Upload, path: Path, frame: dict[str, Any]) -> Shot:
         name=image.relative_to(upload.root).as_posix(),
         image=image,
         mask=mask,
-        size=size,
-        focal=_focal(frame, size, path),
-        centre=(cx, cy) if cx is not None and cy is not None and size else None,
-        distortion=_distortion(frame, path),
+        lens=Lens(
+            size=size,
+            focal=_focal(frame, size, path),
+            centre=(cx, cy) if cx is not None and cy is not None and size else None,
+            distortion=_distortion(frame, path),
+        ),
         c2w=_pose(frame, name, path),
     )
 

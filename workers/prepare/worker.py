@@ -16,7 +16,7 @@ class Prepare(Worker[DatasetUploaded]):
 
     stage = "prepare"
     consumes = (DatasetUploaded,)
-    algorithm = "2"
+    algorithm = "3"
     compute = "workers.prepare.compute"
 
     def inputs(self, event: DatasetUploaded) -> Inputs:
@@ -29,6 +29,8 @@ class Prepare(Worker[DatasetUploaded]):
             "largest": LARGEST[options.profile],
             "ignore_masks": options.ignore_masks,
             "ignore_poses": options.ignore_poses,
+            "refine_poses": options.refine_poses,
+            "mapper": options.mapper,
         }
 
     def reply(self, event: DatasetUploaded, manifest: Manifest, ref: ManifestRef) -> PosesReady:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from workers.geometry.errors import NumericError
 from workers.geometry.images import write_hdr, write_png
 from workers.reconstruct.checkpoints import Checkpoints
+from workers.reconstruct.cloud import write_cloud
 from workers.reconstruct.contact_sheet import contact_sheet
 from workers.reconstruct.dataset import read_dataset, split
 from workers.reconstruct.memory import check_memory
@@ -35,8 +36,8 @@ def run(
     inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report, scratch: Path | None = None
 ) -> dict[str, Any]:
     """Reconstruct `inputs` (see `read_dataset`) into `outputs`: mesh.obj, mesh.mtl, texture_kd/ks/n.png,
-    contact_sheet.png and, where the method finds the light, light.hdr (see `to_equirectangular`); mesh and
-    light in the capture's own world, and its units.
+    contact_sheet.png and, where the method finds the light, light.hdr (see `to_equirectangular`), and where
+    it has a cloud, points.ply and colmap/ (see `write_cloud`); all in the capture's own world, and its units.
 
     parameters: profile, method ("auto" is "surface"), seed, holdout (every how many photos one is held out;
     0: none). scratch: a folder whose `checkpoints` outlive the process (see `workers.runtime.child`).
@@ -68,6 +69,9 @@ def run(
     if mesh.light is not None:
         turn = data.from_world[:3, :3] / np.linalg.norm(data.from_world[0, :3])
         write_hdr(outputs / "light.hdr", to_equirectangular(mesh.light, _LIGHT_HEIGHT, turn))
+    cloud = mesh.cloud and mesh.cloud.transformed(to_world)
+    if cloud is not None and len(cloud.points):
+        write_cloud(outputs, cloud)
     clock.report(0.97, {"step": "write"})
     judged = {"training": used[:: max(1, len(used) // _JUDGED)]}
     if len(held_out):
@@ -92,6 +96,7 @@ def run(
         "vertices": len(mesh.vertices),
         "faces": len(mesh.faces),
         "texture_size": mesh.kd.shape[0],
+        "points": 0 if cloud is None else len(cloud.points),
         **{name: value for kind, each in likeness.items() for name, value in _figures(kind, each).items()},
         "losses": [{name: round(value, 7) for name, value in each.items()} for each in mesh.losses],
         "cpu_seconds": {step: round(seconds, 2) for step, seconds in clock.spent.items()},

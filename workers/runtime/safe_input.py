@@ -5,6 +5,7 @@ Meant to run in the computing child process, which holds no secrets.
 
 import errno
 import json
+import math
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -101,6 +102,32 @@ def read_image(path: Path, name: str) -> Picture:
     return Picture(np.ascontiguousarray(pixels[..., :3]), alpha, stored, orientation)
 
 
+@dataclass(frozen=True)
+class Glance:
+    """A photo at a glance, turned upright. grey: (h, w), reduced. size: (width, height) of the photo itself.
+    orientation: EXIF's, 1 to 8. focal: as a multiple of the photo's longer side, where EXIF tells."""
+
+    grey: NDArray[np.uint8]
+    size: tuple[int, int]
+    orientation: int
+    focal: float | None
+
+
+def read_glance(path: Path, name: str, longest: int) -> Glance:
+    """A photo in grey, at most `longest` pixels a side; of large JPEGs only what that takes is decoded.
+
+    Raises as `read_image`.
+    """
+    with _opened(path, name) as image:
+        orientation, focal, stored = _orientation(image), _focal(image), image.size
+        image.draft("L", (longest, longest))  # never smaller than that
+        grey = image.convert("L")
+        grey.thumbnail((longest, longest), Image.Resampling.BOX)
+        upright = grey.transpose(TRANSPOSE[orientation]) if orientation in TRANSPOSE else grey
+    turned = orientation in (5, 6, 7, 8)
+    return Glance(np.array(upright, np.uint8), stored[::-1] if turned else stored, orientation, focal)
+
+
 def read_size(path: Path, name: str) -> tuple[int, int]:
     """Width and height of a photo as stored, without decoding it. Raises as `read_image`."""
     with _opened(path, name) as image:
@@ -166,6 +193,15 @@ def _orientation(image: Image.Image) -> int:
     with suppress(Exception):
         return int(image.getexif().get(0x0112, 1))
     return 1
+
+
+def _focal(image: Image.Image) -> float | None:
+    """From the focal length that would show as much on 35 mm film, which is told for the diagonal."""
+    with suppress(Exception):
+        on_film = float(image.getexif().get_ifd(0x8769).get(0xA405, 0))
+        if 5 < on_film < 1000:
+            return on_film / math.hypot(36, 24) * math.hypot(*image.size) / max(image.size)
+    return None
 
 
 def _reraise_full_disk(error: Exception) -> None:

@@ -107,15 +107,15 @@ def read(dataset: Path) -> Dataset:
     "too_few_images".
     """
     listing, paths = dataset / "cameras.json", sorted((dataset / "images").glob("*.png"))
-    posed = listing.exists()
-    if posed:
-        listed = json.loads(listing.read_text())["images"]
+    listed = json.loads(listing.read_text())["images"] if listing.exists() else []
+    posed = bool(listed) and all(image["c2w"] is not None for image in listed)
+    if listed:
         paths = [dataset / "images" / image["image"] for image in listed]
     if not paths:
         raise NumericError("too_few_images", f"there is no image in {dataset / 'images'}", found=0, needed=1)
     images = np.stack([read_rgb(path) for path in paths])
     height, width = images.shape[1:3]
-    if not posed:
+    if not listed:
         whole = {"crop": [0, 0, width, height], "source_size": [width, height], "w": width, "h": height}
         listed = [{"source": path.name, **whole} for path in paths]
     alphas = [dataset / "alpha" / path.name for path in paths]
@@ -123,7 +123,9 @@ def read(dataset: Path) -> Dataset:
         stems=[path.stem for path in paths],
         images=images,
         alphas=np.stack([read_grey(path) for path in alphas]) if alphas[0].exists() else None,
-        frames=photo_frames(listing) if posed else np.tile([0, 0, width, height], (len(images), 1)),
+        frames=photo_frames(listing)
+        if listing.exists()
+        else np.tile([0, 0, width, height], (len(images), 1)),
         cameras=read_cameras(listing)[0] if posed else None,
         listed=listed,
     )

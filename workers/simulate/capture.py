@@ -14,6 +14,7 @@ from workers.simulate.cameras import Lens, random_lens, walk
 from workers.simulate.paint import random_paint
 from workers.simulate.render import Scene, render
 from workers.simulate.room import random_room
+from workers.simulate.session import record
 from workers.simulate.shape import bounding_sphere, bounds, random_shape
 from workers.simulate.table import bake, random_cover
 from workers.simulate.truth import encode_srgb, write_ply
@@ -34,14 +35,17 @@ def simulate(
     plain: bool = False,
     masks: bool = True,
     size: tuple[int, int] = (720, 960),
+    session: bool = False,
     report: Callable[[float], None] = lambda share: None,
 ) -> None:
     """Make `out/capture/`, as a phone sends it, and `out/truth/`, its ideal result; same seed, same bytes.
 
-    capture/: images/photo_000.jpg …, transforms.json (nerfstudio's, OpenGL camera-to-world poses in metres,
-    y up, the table at y = 0) and with `masks` masks/photo_000.png, 0 or 255. truth/: mesh.ply, masks/ as
-    8-bit coverage, transforms.json, truth.json. `plain` takes all texture and gloss off the object; `size` is
-    (w, h) in pixels; `report` hears the share done after each photo. ValueError for fewer than one view.
+    capture/: images/photo_000.jpg …, transforms.json (nerfstudio's, OpenGL camera-to-world poses in metres, y
+    up, the table at y = 0) and with `masks` masks/photo_000.png, 0 or 255. truth/: mesh.ply, masks/ as 8-bit
+    coverage, transforms.json, truth.json. `plain` takes all texture and gloss off the object; `size` is (w,
+    h) in pixels; with `session` the capture has session.jsonl, as a drifting phone records it, in the place
+    of its transforms.json, and truth/truth.json tells the drift; `report` hears the share done after each
+    photo. ValueError for fewer than one view.
     """
     if views < 1:
         raise ValueError(f"a capture needs at least one view, not {views}")
@@ -69,13 +73,18 @@ def simulate(
             Image.fromarray(np.uint8(255 * (cover_share >= 0.5))).save(capture / f"masks/photo_{i:03}.png")
         report((i + 1) / (views + 1))
 
-    _write_json(capture / "transforms.json", _transforms(lens, poses, "masks" if masks else None))
     _write_json(truth / "transforms.json", _transforms(lens, poses, None))
     low, high = bounds(shape)
     facts = {
         "seed": seed, "views": views, "plain": plain, "unit": "metre", "scale": 1.0, "up": "y",
         "bounds": [low.tolist(), high.tolist()], "mesh_cell": CELL, "shape": shape._asdict(),
     }  # fmt: skip
+    if session:
+        own = np.random.default_rng([seed, 1])
+        lines, facts["session"] = record(own, lens, poses, centre, radius, SECONDS_BETWEEN)
+        (capture / "session.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    else:
+        _write_json(capture / "transforms.json", _transforms(lens, poses, "masks" if masks else None))
     _write_json(truth / "truth.json", facts)
     write_ply(truth / "mesh.ply", shape, paint, CELL)
     report(1.0)

@@ -83,6 +83,35 @@ class Sketch:
 
 
 @dataclass(frozen=True)
+class Cloud:
+    """Points that the photos themselves show, without a mesh.
+
+    points (P,3) float32; normals (P,3) float32, unit, outwards; colours (P,3) uint8 sRGB. sightings: (T,2)
+    int32, a point and a view that sees it, in that order. cameras: of the views, in the points' frame, where
+    the method has found them to be.
+    """
+
+    points: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    colours: NDArray[np.uint8]
+    sightings: NDArray[np.int32]
+    cameras: Cameras
+
+    def transformed(self, similarity: NDArray[np.floating]) -> Cloud:
+        """The cloud in the frame that `similarity` (4,4) leads to."""
+        matrix = similarity.astype(np.float64)
+        linear, scale = matrix[:3, :3], np.cbrt(np.linalg.det(matrix[:3, :3]))
+        # einsum: BLAS rounds by how many threads it has.
+        points = np.einsum("ij,nj->ni", linear, self.points) + matrix[:3, 3]
+        return replace(
+            self,
+            points=points.astype(np.float32),
+            normals=np.einsum("ij,nj->ni", linear / scale, self.normals).astype(np.float32),
+            cameras=self.cameras.transformed(matrix),
+        )
+
+
+@dataclass(frozen=True)
 class TexturedMesh:
     """A closed surface with its materials.
 
@@ -91,8 +120,8 @@ class TexturedMesh:
     kd: (T,T,3) uint8 sRGB base colour. ks: (T,T,3) uint8 linear: occlusion, roughness, metalness.
     normal_map: (T,T,3) uint8 tangent space, +y up, 128 is 0. Textures are stored top row first.
     light: (6,R,R,3) linear radiance around it, in the mesh's frame (see `workers.render.environment`), where
-    the method finds it. losses: of some of its rounds, as {"round": n, name: value}. warnings: plain
-    sentences on what the method found wrong with the capture.
+    the method finds it. cloud: in the mesh's frame, where the method has one. losses: of some of its rounds,
+    as {"round": n, name: value}. warnings: plain sentences on what the method found wrong with the capture.
     """
 
     vertices: NDArray[np.float32]
@@ -103,5 +132,6 @@ class TexturedMesh:
     ks: NDArray[np.uint8]
     normal_map: NDArray[np.uint8]
     light: NDArray[np.float32] | None = None
+    cloud: Cloud | None = None
     losses: list[dict[str, float]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

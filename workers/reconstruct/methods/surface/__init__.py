@@ -23,9 +23,9 @@ from workers.reconstruct.methods.appearance.observations import gather
 from workers.reconstruct.methods.appearance.occlusion import visible_directions
 from workers.reconstruct.methods.appearance.sketch import Draft, draft, sketch
 from workers.reconstruct.methods.appearance.texture import photographed, physical
-from workers.reconstruct.methods.model import Report, Scene, Settings, Sketch, TexturedMesh
+from workers.reconstruct.methods.model import Cloud, Report, Scene, Settings, Sketch, TexturedMesh
 from workers.reconstruct.methods.surface.profiles import Profile, profile
-from workers.reconstruct.methods.surface.shape import surface
+from workers.reconstruct.methods.surface.shape import Found, surface
 from workers.reconstruct.methods.surface.silhouettes import usable
 from workers.reconstruct.methods.surface.views import Views, views_of
 
@@ -52,6 +52,7 @@ _SPARED = {
     "atlas": {"unwrap"},
     "appearance": {"materials"},
 }
+_CLOUD = ("points", "normals", "colours", "sightings")  # what is saved of it
 
 
 def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMesh:
@@ -74,7 +75,7 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
 
     views = views_of(usable(scene), work)
     done("box", 1)
-    vertices, faces = _shape(views, work, checkpoints, done)
+    vertices, faces, cloud = _shape(views, work, checkpoints, done)
     normals = vertex_normals(vertices, faces)
     size = _texels(views.colour, vertices, faces, work.texture)
     with _unwrapped(vertices, faces, size, checkpoints) as unwrapped:
@@ -107,6 +108,7 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
         ks=textures.ks,
         normal_map=textures.normal_map,
         light=matter and matter.found.light,
+        cloud=_given(cloud, views),
         losses=matter.found.history() if matter else [],
         warnings=_warnings(views.stayed),
     )
@@ -122,14 +124,13 @@ def _spans(work: Profile, checkpoints: Checkpoints) -> dict[str, tuple[float, fl
     return dict(zip(_SHARES, pairwise([0.0, *(ends / ends[-1]).tolist()]), strict=True))
 
 
-def _shape(
-    views: Views, work: Profile, checkpoints: Checkpoints, done: Callable[..., None]
-) -> tuple[Float, Index]:
-    """The surface's vertices (V,3) and faces (F,3), in the unit frame."""
+def _shape(views: Views, work: Profile, checkpoints: Checkpoints, done: Callable[..., None]) -> Found:
+    """The surface and its cloud, in the unit frame."""
     saved = checkpoints.load("surface")
     if saved is not None:
-        return saved["vertices"], saved["faces"]
-    vertices, faces = surface(
+        cloud = Cloud(**{name: saved[name] for name in _CLOUD}, cameras=views.shape.cameras)
+        return Found(saved["vertices"], saved["faces"], cloud)
+    found = surface(
         views.shape,
         views.half,
         work,
@@ -137,8 +138,16 @@ def _shape(
         lambda step, mesh: done(step, 1, lambda: sketch(views.colour, *mesh())),
         checkpoints,
     )
-    checkpoints.save("surface", {"vertices": vertices, "faces": faces})
-    return vertices, faces
+    arrays = {name: getattr(found.cloud, name) for name in _CLOUD}
+    checkpoints.save("surface", {"vertices": found.vertices, "faces": found.faces, **arrays})
+    return found
+
+
+def _given(cloud: Cloud, views: Views) -> Cloud:
+    """The cloud in the frame the photos were given in, its cameras for photos as large as they came."""
+    whole = views.colour.cameras
+    cameras = cloud.cameras.scaled(whole.width, whole.height)
+    return replace(cloud, cameras=cameras).transformed(views.back)
 
 
 def _texels(scene: Scene, vertices: Float, faces: Index, largest: int) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import cv2
 import fast_simplification
@@ -19,13 +20,14 @@ from workers.geometry.manifold import largest_part, manifold
 from workers.geometry.mesh import smoothed
 from workers.reconstruct.checkpoints import Checkpoints
 from workers.reconstruct.methods.appearance.atlas import area
-from workers.reconstruct.methods.model import Scene
+from workers.reconstruct.methods.model import Cloud, Scene
 from workers.reconstruct.methods.surface.consistency import agreement
 from workers.reconstruct.methods.surface.fusion import fuse
 from workers.reconstruct.methods.surface.hollows import Hull, hull_with_rims, seen
 from workers.reconstruct.methods.surface.hull import hull as hull_over_support
 from workers.reconstruct.methods.surface.looks import Look, look
 from workers.reconstruct.methods.surface.masks import signed_distances
+from workers.reconstruct.methods.surface.points import point_cloud
 from workers.reconstruct.methods.surface.profiles import Profile
 from workers.reconstruct.methods.surface.refinement import refined
 from workers.reconstruct.methods.surface.silhouettes import cut_to_object
@@ -68,6 +70,14 @@ _NARROW = _Sweep(neighbours=6, keep=3, radius=3, truncation=0.03, dig=4.0)
 _MATT_KEEP = 3  # of the best that count where brightness is steady, and much looks alike
 
 
+class Found(NamedTuple):
+    """vertices (V,3) and faces (F,3) of the closed surface; cloud: what the narrow sweep saw of it."""
+
+    vertices: Float
+    faces: Index
+    cloud: Cloud
+
+
 def surface(
     scene: Scene,
     half: NDArray[np.float64],
@@ -75,8 +85,8 @@ def surface(
     done: Done,
     show: Show,
     checkpoints: Checkpoints = _UNSAVED,
-) -> tuple[Float, Index]:
-    """Vertices (V,3) and faces (F,3) of the closed surface, in the unit frame the scene is in.
+) -> Found:
+    """The object's surface, in the unit frame the scene is in.
 
     half: (3,) half sides of the object's box around 0.
     NumericError: "masks_inconsistent" where the masks leave nothing at the grid's resolution.
@@ -88,21 +98,24 @@ def surface(
 
     def widely() -> Float:
         coarse = look(scene, half, profile.coarse, rough, hull.grid, _WIDE.neighbours)
-        return _swept(coarse, hull, _behind(coarse, _DEEP), _WIDE, lambda part: done("sweep", part))
+        depths = _depths(coarse, hull, _behind(coarse, _DEEP), _WIDE, lambda part: done("sweep", part))
+        return _fused(coarse, hull, depths, _WIDE)
 
     field = _kept(checkpoints, "field", widely)
     show("sweep", lambda: zero_surface(field, hull.grid))
     fine = look(scene, half, profile.fine, field, hull.grid, _NARROW.neighbours)
     offsets = (np.arange(-7, 8) * (2 / profile.fine)).astype(np.float32)
-    field = _swept(fine, hull, offsets, _NARROW, lambda part: done("refine", part))
+    depths = _depths(fine, hull, offsets, _NARROW, lambda part: done("refine", part))
+    field = _fused(fine, hull, depths, _NARROW)
+    cloud = point_cloud(*depths, fine.cut, scene.cameras, field, hull.grid)
     vertices, faces = zero_surface(field, hull.grid)
     vertices = smoothed(vertices, faces, rounds=2)
     show("refine", lambda: (vertices, faces))
     if not profile.polish:
-        return simplified(vertices, faces, profile.triangles)
+        return Found(*simplified(vertices, faces, profile.triangles), cloud)
     shown = area(vertices, faces) * float(np.median(scene.cameras.magnification)) ** 2
     mesh = simplified(vertices, faces, min(profile.triangles, int(shown / _LEAST_SHOWN)))
-    return refined(scene, half, *mesh, min(profile.polish, max(scene.masks.shape[1:])))
+    return Found(*refined(scene, half, *mesh, min(profile.polish, max(scene.masks.shape[1:]))), cloud)
 
 
 def _hull(scene: Scene, half: NDArray[np.float64], profile: Profile) -> Hull:
@@ -132,7 +145,8 @@ def _dug(scene: Scene, half: NDArray[np.float64], profile: Profile, hull: Hull, 
             return field
         rough = replace(rough, guide=rough.guide * around)
     offsets = _behind(rough, _DEEPEST)
-    return _swept(rough, hull, offsets, _WIDE, lambda part: done("rough", part), first=True)
+    depths = _depths(rough, hull, offsets, _WIDE, lambda part: done("rough", part), first=True)
+    return _fused(rough, hull, depths, _WIDE)
 
 
 def _kept(checkpoints: Checkpoints, step: str, make: Callable[[], Float]) -> Float:
@@ -163,11 +177,11 @@ def _behind(at: Look, deepest: float) -> Float:
     return np.arange(-3 * step, deepest, step).astype(np.float32)
 
 
-def _swept(
+def _depths(
     at: Look, hull: Hull, offsets: Float, how: _Sweep, done: Callable[[float], None], first: bool = False
-) -> Float:
-    """The field after one sweep around the surface that is looked at, within the hull. In the first, surface
-    that is neither steady in its brightness nor over a hollow does not count.
+) -> tuple[Float, Float]:
+    """Depth (N,h,w) and confidence (N,h,w) after one sweep around the surface that is looked at. In the
+    first, surface that is neither steady in its brightness nor over a hollow does not count.
     """
     cut = at.cut
     count = len(cut.images)
@@ -193,4 +207,9 @@ def _swept(
     witnesses = choose_neighbours(view_angles(cut.cameras), min(_WITNESSES, count - 1))
     share = agreement(depth, confidence, cut.cameras, witnesses, 2 * float(offsets[1] - offsets[0]))
     confidence *= np.clip((share - 0.2) / 0.4, 0, 1)
-    return solid(fuse(hull, depth, confidence, cut.cameras, how.truncation, how.dig))
+    return depth, confidence
+
+
+def _fused(at: Look, hull: Hull, depths: tuple[Float, Float], how: _Sweep) -> Float:
+    """The field that such depths leave of the hull."""
+    return solid(fuse(hull, *depths, at.cut.cameras, how.truncation, how.dig))
