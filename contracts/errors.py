@@ -35,6 +35,8 @@
     │   ├── MasksBad               masks_bad
     │   ├── HintUnknownImage       hint_unknown_image
     │   ├── HintMissesObject       hint_misses_object
+    │   ├── LengthUnknownImage     length_unknown_image
+    │   ├── LengthUnusable         length_unusable
     │   ├── ReviewUnreadable       review_unreadable
     │   ├── ReviewOtherMasks       review_other_masks
     │   ├── ReviewUnknownImage     review_unknown_image
@@ -254,6 +256,18 @@ class HintMissesObject(InputError):
     """With what the sender marked no object is left."""
 
     code = "hint_misses_object"
+
+
+class LengthUnknownImage(InputError):
+    """A known length is marked in a photo that the capture does not have, or has several of."""
+
+    code = "length_unknown_image"
+
+
+class LengthUnusable(InputError):
+    """The ends of a known length, as they are marked, have no two places in space."""
+
+    code = "length_unusable"
 
 
 class ReviewUnreadable(InputError):

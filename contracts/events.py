@@ -28,6 +28,7 @@ Profile = Literal["preview", "standard", "high"]
 Segmenter = Literal["auto", "multiview", "carvekit", "onnx"]
 Mapper = Literal["incremental", "global"]
 Kind = Literal["auto", "session", "transforms", "llff", "record3d", "scanner", "colmap", "photos", "video"]
+Dictionary = Literal["4x4_50", "5x5_50", "6x6_50", "april_36h11"]
 MAX_LOSSES = 16
 
 
@@ -64,6 +65,33 @@ class Hint(Contract):
         return self
 
 
+class Mark(Contract):
+    """A place in one photo, named as in a hint."""
+
+    image: RelativePath
+    x: Part
+    y: Part
+
+
+End = Annotated[tuple[Mark, ...], Field(min_length=2, max_length=100)]
+"""One point of the scene, marked in two photos or more that show it from different sides."""
+Metres = Annotated[float, Field(gt=0, le=1000)]
+
+
+class KnownLength(Contract):
+    """How far apart two points of the scene are."""
+
+    metres: Metres
+    ends: tuple[End, End]
+
+
+class Marker(Contract):
+    """Printed square markers lie in the scene, all of one size: the side of the black square."""
+
+    metres: Metres
+    dictionary: Dictionary = "4x4_50"
+
+
 class Options(Contract):
     """What the sender may choose for a capture; passed on unchanged from stage to stage."""
 
@@ -83,8 +111,17 @@ class Options(Contract):
     """What estimates poses; global is believed only where it fits, and needs lenses that are known."""
     hints: Annotated[tuple[Hint, ...], Field(max_length=600)] = ()
     """Where the object is, for whatever makes the masks."""
+    known_length: KnownLength | None = None
+    marker: Marker | None = None
+    """What a unit of the capture's world is in metres, where one of these tells."""
     review: bool = False
     """Whether a person looks at the masks before anything is made from them."""
+
+    @model_validator(mode="after")
+    def _one_thing_tells_the_scale(self) -> Self:
+        if self.known_length is not None and self.marker is not None:
+            raise ValueError("known_length and marker must not both be given: which is right?")
+        return self
 
 
 F = TypeVar("F", bound="Event")
@@ -134,11 +171,14 @@ class UploadedFile(Contract):
 
 
 class DatasetUploaded(Event):
-    """The raw upload of a capture. `kind` says which layout it is in, `auto` has us look."""
+    """The raw upload of a capture. `kind` says which layout it is in, `auto` has us look. `previous` is the
+    dataset (of its `poses.ready`) that was made of some of these photos before: what was matched for it is
+    not matched again."""
 
     routing_key: ClassVar[str] = "dataset.uploaded"
     files: Annotated[tuple[UploadedFile, ...], Field(min_length=1, max_length=5000)]
     kind: Kind = "auto"
+    previous: ManifestRef | None = None
     options: Options = Options()
 
     @model_validator(mode="after")
@@ -159,6 +199,8 @@ class PosesReady(Event):
     posed: bool
     masked: bool
     """Whether masks came with the upload."""
+    advice: Annotated[str, Field(max_length=1000)] = ""
+    """One plain sentence on what to photograph next time."""
     world: World = World()
     options: Options = Options()
 

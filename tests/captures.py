@@ -21,6 +21,9 @@ PARAMETERS: dict[str, Any] = {
     "ignore_poses": False,
     "refine_poses": True,
     "mapper": "incremental",
+    "networks": {},
+    "known_length": None,
+    "marker": None,
 }
 """Of the prepare stage, where an event's options are the default ones."""
 DOT = np.array([0.33, 0.2, 0.05])

@@ -8,14 +8,32 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from broker.interface import Message
 from contracts.envelope import Envelope, event_id, new_traceparent
-from contracts.events import JobProgress, Mapper, Options, Profile, Segmenter, Stage
+from contracts.events import JobProgress, Options, Stage
 from workers import cli_masks, cli_weights, local, service
+from workers.appending import matches_in
+from workers.cli_options import (
+    Capture,
+    Hints,
+    Holdout,
+    IgnoreMasks,
+    IgnorePoses,
+    KnownLengthFile,
+    MapperOption,
+    MarkerDictionary,
+    MarkerSide,
+    Method,
+    ProfileOption,
+    RefinePoses,
+    Review,
+    Seed,
+    SegmenterOption,
+    chosen,
+)
 from workers.cli_poses import compare_poses
 from workers.console import AsJson, configured, connect, do, fail, read_decisions
 from workers.evaluate.errors import CannotEvaluate
@@ -40,26 +58,6 @@ app.add_typer(cli_masks.app, name="masks")
 app.add_typer(cli_weights.app, name="weights")
 app.command("compare-poses")(compare_poses)
 
-Capture = Annotated[
-    Path, typer.Argument(help="Folder, zip, video, photo, or transforms*.json", show_default=False)
-]
-ProfileOption = Annotated[Profile, typer.Option(help="How much effort to spend.")]
-Method = Annotated[str, typer.Option(help="Reconstruction method.")]
-SegmenterOption = Annotated[Segmenter, typer.Option("--segmenter", help="What makes masks.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of whatever is drawn at random.")]
-Holdout = Annotated[int, typer.Option(min=0, max=1000, help="Keep every N-th view for the report; 0: none.")]
-IgnoreMasks = Annotated[bool, typer.Option("--ignore-masks", help="Do as if no masks were sent.")]
-IgnorePoses = Annotated[bool, typer.Option("--ignore-poses", help="Do as if no poses were sent.")]
-RefinePoses = Annotated[bool, typer.Option(help="Adjust a phone's own poses to what the photos show.")]
-MapperOption = Annotated[Mapper, typer.Option("--mapper", help="What estimates poses that were not sent.")]
-Hints = Annotated[
-    Path | None,
-    typer.Option(
-        help="Where the object is: JSON as of the event's option `hints`.", exists=True, dir_okay=False
-    ),
-]
-Review = Annotated[bool, typer.Option("--review", help="Stop at the masks, for a person to look at them.")]
-
 
 @app.command()
 def run(
@@ -76,6 +74,9 @@ def run(
     mapper: MapperOption = "incremental",
     holdout: Holdout = 8,
     hints: Hints = None,
+    known_length: KnownLengthFile = None,
+    marker: MarkerSide = None,
+    marker_dictionary: MarkerDictionary = "4x4_50",
     review: Review = False,
     decisions: Annotated[
         Path | None, typer.Option(help="Go on with these decisions on the masks (see `masks review`).")
@@ -84,9 +85,11 @@ def run(
 ) -> None:
     """Turn a capture into a model, in one process and without any server.
 
+    Photos that an earlier run with the same `--out` has matched with each other are not matched again.
+
     Example: `phototwin run my-capture/ --out my-model`
     """
-    options = _options(
+    options = chosen(
         profile=profile,
         method=method,
         segmenter=segmenter,
@@ -96,7 +99,10 @@ def run(
         ignore_poses=ignore_poses,
         refine_poses=refine_poses,
         mapper=mapper,
-        hints=() if hints is None else _read_hints(hints),
+        hints=hints,
+        known_length=known_length,
+        marker=marker,
+        marker_dictionary=marker_dictionary,
         review=review or decisions is not None,
     )
     if review and decisions is None and until != "prepare":
@@ -107,9 +113,10 @@ def run(
     async def watched() -> dict[str, Any]:
         files_of(capture)  # before any bar is drawn or anything in `out` is touched
         decided = None if decisions is None else read_decisions(decisions)
+        matches = matches_in(out)
         local.claim(out)
         with Bars(console, until) as show:
-            return await local.run(capture, out, options, show, until, decided)
+            return await local.run(capture, out, options, show, until, decided, matches)
 
     result = do(watched(), as_json)
     if as_json:
@@ -120,6 +127,8 @@ def run(
     seconds = sum(stage["cpu_seconds"] for stage in result["stages"].values())
     print(f"made in {seconds:.0f} CPU seconds{_quality(result)}")
     print(_losses(result), end="")
+    if advice := result["stages"]["prepare"]["metrics"].get("quality", {}).get("advice"):
+        print(f"next time: {advice}")
     for stage in result["stages"].values():
         for name in stage["files"]:
             if name in local.RESULTS:
@@ -175,6 +184,9 @@ def publish(
     mapper: MapperOption = "incremental",
     holdout: Holdout = 8,
     hints: Hints = None,
+    known_length: KnownLengthFile = None,
+    marker: MarkerSide = None,
+    marker_dictionary: MarkerDictionary = "4x4_50",
     review: Review = False,
     as_json: AsJson = False,
 ) -> None:
@@ -182,7 +194,7 @@ def publish(
 
     Example: `phototwin publish my-capture/ --capture-id shelf-42`
     """
-    options = _options(
+    options = chosen(
         profile=profile,
         method=method,
         segmenter=segmenter,
@@ -192,7 +204,10 @@ def publish(
         ignore_poses=ignore_poses,
         refine_poses=refine_poses,
         mapper=mapper,
-        hints=() if hints is None else _read_hints(hints),
+        hints=hints,
+        known_length=known_length,
+        marker=marker,
+        marker_dictionary=marker_dictionary,
         review=review,
     )
     whose = {"tenant": tenant, "capture_id": capture_id or uuid.uuid4().hex, "generation": generation}
@@ -317,21 +332,6 @@ def _event_in(path: Path) -> Envelope | None:
     if b'"specversion"' not in body:
         return None
     return Envelope.parse(body)
-
-
-def _read_hints(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        fail(f"{path} holds no hints: {error}")
-
-
-def _options(**given: Any) -> Options:
-    try:
-        return Options(**given)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        fail(f"--{'-'.join(str(part) for part in first['loc'])}: {first['msg']}")
 
 
 class Bars:

@@ -1,4 +1,4 @@
-"""`phototwin weights`: the weights of segmentation networks."""
+"""`phototwin weights`: the weights of networks."""
 
 import json
 from pathlib import Path
@@ -10,14 +10,14 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from workers.console import AsJson, configured, fail
 from workers.geometry.errors import NumericError
+from workers.networks.fetch import CannotFetch
+from workers.networks.fetch import fetch as fetch_weights
+from workers.networks.weights import KNOWN, SETS, verified
 from workers.runtime.settings import Settings
 from workers.runtime.weights import IN_STORE
-from workers.segment.networks.fetch import CannotFetch
-from workers.segment.networks.fetch import fetch as fetch_weights
-from workers.segment.networks.weights import KNOWN, SETS, verified
 
 app = typer.Typer(
-    help="Weights of segmentation networks. Example: `phototwin weights fetch carvekit`", no_args_is_help=True
+    help="Weights of networks. Example: `phototwin weights fetch carvekit`", no_args_is_help=True
 )
 
 _DEFAULT = "Default: PHOTOTWIN_WEIGHTS, or a folder of your cache."

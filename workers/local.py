@@ -20,6 +20,7 @@ from contracts.errors import PhototwinError, from_code
 from contracts.events import CaptureFailed, Event, JobProgress, MasksProposed, MasksReviewed, Options, Stage
 from contracts.fields import ManifestRef
 from contracts.review import DecisionsFile
+from workers.appending import continued
 from workers.decisions import reviewed
 from workers.runtime.compute import Compute
 from workers.runtime.folder import FolderStore
@@ -63,10 +64,12 @@ async def run(
     on_progress: OnProgress,
     until: Stage = "package",
     decisions: DecisionsFile | None = None,
+    matches: bytes | None = None,
 ) -> dict[str, Any]:
     """All stages up to `until`; leaves their files and `result.json` in `out` (which `claim` has made
     ours), and returns the latter. Where `options.review` asks for a person it ends with the masks as they
-    are proposed, or goes on with that person's `decisions` on them.
+    are proposed, or goes on with that person's `decisions` on them. matches: of an earlier run (see
+    `appending`); they are not looked for again.
 
     Raises CaptureError, CaptureFailure, SettingsError.
     """
@@ -89,6 +92,8 @@ async def run(
         running.append(asyncio.create_task(_listen(broker, store, out, result, on_progress)))
         try:
             event = await upload(store, capture, tenant="default", capture_id="local", options=options)
+            if matches is not None:
+                event = await continued(store, event, matches)
             await _publish(broker, event)
             decide = None if decisions is None else partial(reviewed, store, decisions)
             following = asyncio.create_task(

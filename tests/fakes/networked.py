@@ -4,11 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.fakes.worker import Obedient
+from workers.runtime.settings import Settings
 
 
 class Networked(Obedient):
     compute = "tests.fakes.networked"
-    networks = True
+
+    @classmethod
+    def networks(cls, settings: Settings) -> bool:
+        return True
 
 
 def run(inputs: Path, _outputs: Path, _parameters: dict[str, Any], _report: Any) -> dict[str, Any]:

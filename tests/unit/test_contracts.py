@@ -295,6 +295,8 @@ def test_options_default_to_what_the_command_defaults_to() -> None:
         "refine_poses": True,
         "mapper": "incremental",
         "hints": (),
+        "known_length": None,
+        "marker": None,
         "review": False,
     }
 

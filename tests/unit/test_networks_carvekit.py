@@ -17,6 +17,7 @@ from carvekit.ml.arch.u2net.u2net import U2NETArchitecture
 from numpy.typing import NDArray
 
 from workers.geometry.errors import NumericError
+from workers.networks import weights as files
 from workers.segment.networks import carvekit, weights
 
 SIDE = 64
@@ -36,8 +37,8 @@ def photos() -> NDArray[np.uint8]:
 @pytest.fixture
 def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Put]:
     """Saves something as the weights of a name, and has its digest be the one expected."""
-    known = dict(weights.KNOWN)
-    for module in (weights, carvekit):
+    known = dict(files.KNOWN)
+    for module in (files, weights, carvekit):
         monkeypatch.setattr(module, "KNOWN", known)
     monkeypatch.setattr(carvekit, "_SIDES", {"tracer_b7": SIDE, "u2net": SIDE})
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from workers.geometry.errors import NumericError
+from workers.networks import onnx as runtimes
+from workers.networks.weights import of_onnx
 from workers.segment.networks import onnx as networks
 from workers.segment.networks import weights
 
@@ -53,7 +55,7 @@ def network(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.save(model, folder / "net.onnx")
     (folder / "net.json").write_text(json.dumps({"mean": [0, 0, 0], "std": [1, 1, 1]} | described))
-    return weights.of_onnx(folder, "net.onnx", hashlib.sha256((folder / "net.onnx").read_bytes()).hexdigest())
+    return of_onnx(folder, "net.onnx", hashlib.sha256((folder / "net.onnx").read_bytes()).hexdigest())
 
 
 def _segment(images: NDArray[np.uint8], folder: Path, files: dict[str, str]) -> NDArray[np.float32]:
@@ -76,7 +78,7 @@ def photos() -> NDArray[np.uint8]:
 @pytest.fixture(params=["openvino", "onnxruntime"])
 def runtime(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of the two, as if the other were not installed."""
-    for module in (networks, weights):
+    for module in (runtimes, weights):
         monkeypatch.setattr(
             module, "find_spec", lambda name: find_spec(name) if name == request.param else None
         )
@@ -171,7 +173,7 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(b"not a network")
     digest = hashlib.sha256(b"not a network").hexdigest()
     with pytest.raises(NumericError, match=r"net\.onnx cannot be used") as error:
-        _segment(_flat(0), tmp_path, weights.of_onnx(tmp_path, "net.onnx", digest))
+        _segment(_flat(0), tmp_path, of_onnx(tmp_path, "net.onnx", digest))
     assert error.value.code == "weights_unusable"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +16,8 @@ from contracts.events import DatasetUploaded, Options, Profile, UploadedFile
 from tests import captures
 from tests.captures import DOT, DOTS, Rig
 from workers.prepare import compute
+from workers.prepare.capture import Lens
+from workers.prepare.orientation import oriented
 from workers.prepare.worker import Prepare
 from workers.runtime.safe_input import read_image
 from workers.runtime.settings import Settings
@@ -276,3 +279,17 @@ def test_high_asks_for_larger_images() -> None:
         event = DatasetUploaded(capture_id="c", files=(file,), options=Options(profile=profile))
         asked[profile] = Prepare(Settings()).parameters(event)["largest"]
     assert asked == {"preview": 512, "standard": 512, "high": 1024}
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "middle"), [(3, (40, 30), (30, 20)), (6, (30, 30), (20, 10))]
+)
+def test_camera_data_of_stored_pixels_is_turned_with_them_where_the_size_does_not_tell(
+    orientation: int, size: tuple[int, int], middle: tuple[float, float]
+) -> None:
+    lens = Lens(size, (50.0, 50.0), (10.0, 10.0))
+    told = oriented(lens, np.eye(4), size, orientation, "a.jpg")
+    assert told.intrinsics[2:] == (10, 10)
+    stored = oriented(replace(lens, stored=True), np.eye(4), size, orientation, "a.jpg")
+    assert stored.intrinsics[2:] == middle
+    assert not np.allclose(stored.c2w, told.c2w)

@@ -5,8 +5,7 @@ import sys
 
 import pytest
 
-from workers.reconstruct.compute import _Clock
-from workers.runtime.usage import metered
+from workers.runtime.usage import Clock, metered
 
 BUSY = """
 import time
@@ -31,10 +30,10 @@ def test_a_process_that_was_started_counts_in_cpu_seconds_and_memory() -> None:
 
 
 def test_a_step_is_charged_with_the_process_it_waited_for() -> None:
-    clock = _Clock(lambda fraction, info: None)
+    clock = Clock()
     busy = subprocess.Popen([sys.executable, "-c", BUSY.format(size=1, seconds=0.5)])
-    clock.report(0.1, {"step": "before"})
+    clock.charge("before")
     busy.wait()
-    clock.report(0.2, {"step": "waiting"})
+    clock.charge("waiting")
     assert clock.spent["before"] < 0.2
     assert 0.45 < clock.spent["waiting"] < 1.0

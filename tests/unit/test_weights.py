@@ -24,6 +24,7 @@ from tests.fakes.bench import TOPOLOGY, Bench
 from tests.fakes.networked import Networked
 from workers.cli import app
 from workers.geometry.errors import NumericError
+from workers.networks import fetch, weights
 from workers.prepare.worker import Prepare
 from workers.runtime.compute import Compute
 from workers.runtime.folder import FolderStore
@@ -31,7 +32,6 @@ from workers.runtime.metrics import Metrics
 from workers.runtime.settings import Settings, SettingsError
 from workers.runtime.shell import Shell
 from workers.runtime.weights import weights_at_hand
-from workers.segment.networks import fetch, weights
 from workers.segment.worker import Segment
 
 CONTENT = b"weights" * 1000
@@ -54,9 +54,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     }
     for each in known.values():
         (folder / each.file).write_bytes(CONTENT)
-    for module in ("weights.KNOWN", "fetch.KNOWN"):
-        monkeypatch.setattr(f"workers.segment.networks.{module}", known)
-    monkeypatch.setattr("workers.cli_weights.KNOWN", known)
+    for module in ("networks.weights", "networks.fetch", "cli_weights"):
+        monkeypatch.setattr(f"workers.{module}.KNOWN", known)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield folder
     server.shutdown()
@@ -73,7 +72,7 @@ def test_addresses_and_digests_are_those_that_carvekit_pins() -> None:
         and isinstance(assigned.targets[0], ast.Name)
         and isinstance(assigned.value, ast.Dict)
     }
-    for each in weights.KNOWN.values():
+    for each in (weights.KNOWN[name] for name in ("tracer_b7", "u2net", "fba_matting")):
         where = pinned["MODELS_URLS"][each.file]
         repository, revision, filename = where["repository"], where["revision"], where["filename"]
         assert each.url == f"https://huggingface.co/{repository}/resolve/{revision}/{filename}"
@@ -123,13 +122,18 @@ def test_the_command_fetches_a_set_and_tells_what_is_there(
     (tmp_path / "here" / "tracer_b7.pth").write_bytes(b"damaged")
     listed = CliRunner().invoke(app, ["weights", "list", "--json"])
     states = {row["name"]: row["state"] for row in json.loads(listed.output)}
-    assert states == {"tracer_b7": "damaged", "u2net": "missing", "fba_matting": "verified"}
+    assert states == {
+        "tracer_b7": "damaged",
+        "u2net": "missing",
+        "fba_matting": "verified",
+        "aliked": "missing",
+    }
 
 
 def test_the_command_refuses_what_it_does_not_know() -> None:
     result = CliRunner().invoke(app, ["weights", "fetch", "everything"])
     assert result.exit_code == 1
-    assert "choose one of carvekit, tracer_b7, u2net, fba_matting" in result.output
+    assert "choose one of carvekit, tracer_b7, u2net, fba_matting, aliked" in result.output
 
 
 def _event(segmenter: Segmenter) -> PosesReady:

@@ -4,5 +4,15 @@ from workers.runtime.offline import main
 
 main(
     "workers.prepare.compute",
-    {"kind": "auto", "largest": 512, "ignore_masks": False, "ignore_poses": False},
+    {
+        "kind": "auto",
+        "largest": 512,
+        "ignore_masks": False,
+        "ignore_poses": False,
+        "refine_poses": True,
+        "mapper": "incremental",
+        "networks": {},
+        "known_length": None,
+        "marker": None,
+    },
 )

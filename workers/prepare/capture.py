@@ -16,6 +16,7 @@ from contracts.errors import (
     TooFewImages,
     TooManyImages,
 )
+from workers.prepare.matched import Known
 from workers.runtime.safe_input import IMAGE_SUFFIXES, SEND_INSTEAD, extract_zip
 
 MIN_IMAGES = 6
@@ -36,12 +37,15 @@ class Lens:
     """Pixel centres are at +0.5. size: (width, height) in pixels that the rest is for; None where it is
     relative to the picture, whatever its size. focal: fx, fy in those pixels, or multiples of the width where
     there is no size. centre: cx, cy; None for the middle. distortion: k1, k2, p1, p2, k3 of OpenCV's model.
+    stored: whether all that, and the pose, is for the pixels as they are stored, whatever EXIF says of
+    turning them; where it is not known, the size tells.
     """
 
     size: tuple[float, float] | None
     focal: tuple[float, float]
     centre: tuple[float, float] | None = None
     distortion: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
+    stored: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ class Capture:
     """All that was uploaded, read.
 
     ordered: the shots are frames of one walk, neighbours in time. tracked: the poses are a phone's own, good
-    but not perfect. metrics: JSON, for the manifest. arrays: saved beside the dataset as NAME.npy.
+    but not perfect. metrics: JSON, for the manifest. arrays: saved beside the dataset as NAME.npy. known:
+    what was found in pairs of photos, for when more are added.
     """
 
     shots: list[Shot]
@@ -80,6 +85,7 @@ class Capture:
     warnings: list[str] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    known: Known | None = None
 
     @property
     def posed(self) -> bool:

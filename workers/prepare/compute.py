@@ -4,6 +4,7 @@
     alpha/<stem>.png      8-bit masks, where they came with the upload
     cameras.json          authoritative: intrinsics, poses, crops, world frame
     poses_bounds.npy      LLFF; not of a single picture, whose pose is not known
+    matches.npz           of estimated or refined poses: what was matched (see matched)
     coverage.png          from which sides the photos see the object
     compensation_matrix.npy    of an ARCore session: its poses as compensated (see arcore.published)
 
@@ -13,7 +14,7 @@ EXIF is used to turn pictures upright and goes no further: no location leaves th
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from contracts.errors import MasksIncomplete
 from workers.geometry.cameras import Cameras, to_llff, write_cameras
 from workers.geometry.images import write_png
+from workers.prepare import matched
 from workers.prepare.capture import Upload, World, checked_shots
 from workers.prepare.frame import bounds, measured, object_sphere, to_normalised
 from workers.prepare.layouts import read_capture
@@ -30,6 +32,7 @@ from workers.prepare.poses import posed
 from workers.prepare.quality import metrics
 from workers.prepare.quality.coverage import coverage
 from workers.prepare.quality.picture import coverage_picture
+from workers.prepare.scale import scaled
 from workers.prepare.square import Prepared, prepare
 from workers.runtime.safe_input import read_size
 
@@ -46,7 +49,16 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     capture = read_capture(Upload(inputs / "upload"), parameters["kind"])
     checked_shots(capture.shots)
     taken = len(capture.shots)
-    capture = posed(capture, parameters, lambda part, step: report(POSES * part, {"step": step}))
+    known, doubts = _known(inputs / "previous" / matched.FILE)
+    sent = [shot.name for shot in capture.shots]
+    capture = posed(
+        replace(capture, warnings=[*capture.warnings, *doubts]),
+        parameters,
+        inputs / "weights",
+        lambda part, step: report(POSES * part, {"step": step}),
+        known,
+    )
+    capture = scaled(capture, sent, parameters)
     shots = capture.shots
     size = image_size([read_size(shot.image, shot.name) for shot in shots], parameters["largest"])
     (outputs / "images").mkdir()
@@ -64,6 +76,8 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     if not masked:
         (outputs / "alpha").rmdir()
     cameras, centre = _write_cameras(outputs, prepared, size, masked, capture.world)
+    if capture.known is not None:
+        matched.write(outputs / matched.FILE, capture.known)
     for name, array in capture.arrays.items():
         np.save(outputs / f"{name}.npy", array)
     found = {
@@ -85,6 +99,16 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     unknown = [name for name, value in asdict(capture.world).items() if value is None]
     untold = [f"The capture does not say its world's {' and '.join(unknown)}."] if unknown else []
     return {"warnings": [*capture.warnings, *untold], "metrics": found}
+
+
+def _known(path: Path) -> tuple[matched.Known, list[str]]:
+    """What was matched for an earlier dataset of the same capture, if any, and what is to be told of that."""
+    if not path.exists():
+        return matched.NOTHING, []
+    try:
+        return matched.read(path), []
+    except ValueError as error:
+        return matched.NOTHING, [f"What was matched before is of no use, all is matched again: {error}."]
 
 
 def image_size(photos: list[tuple[int, int]], most: int) -> int:

@@ -42,9 +42,10 @@ def oriented(
         return Oriented((fx * width, fy * width, width / 2, height / 2), c2w)
     w, h = lens.size
     cx, cy = lens.centre or (w / 2, h / 2)
-    if _alike(w / h, width / height):
+    upright_size, turned_size = (_alike(w / h, ratio) for ratio in (width / height, height / width))
+    if upright_size and not (lens.stored and (turns == 2 or turned_size)):
         turns = 0
-    elif turns % 2 and _alike(w / h, height / width):
+    elif upright_size or (turns % 2 and turned_size):
         fx, fy, cx, cy, w, h = _turned(fx, fy, cx, cy, w, h, turns)
     else:
         raise SizeMismatch(

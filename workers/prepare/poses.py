@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -13,12 +14,15 @@ from workers.geometry.errors import NumericError
 from workers.geometry.similarity import align_cameras, moved
 from workers.prepare.capture import Capture, Lens, Shot, World, check_count
 from workers.prepare.frame import nearest_point
+from workers.prepare.matched import NOTHING, Known
 from workers.prepare.orientation import oriented
 from workers.prepare.sfm import world
 from workers.prepare.sfm.estimate import Estimate, Photos, estimate, refine
 from workers.prepare.sfm.features import LONGEST
 from workers.prepare.sfm.mapping import Camera
+from workers.prepare.sfm.plugs import Plugs, plugged
 from workers.runtime.safe_input import Glance, read_glance
+from workers.runtime.usage import Clock
 
 Tell = Callable[[float, str], None]
 Array = NDArray[np.float64]
@@ -27,6 +31,16 @@ FEWEST = 8
 """Photos without poses that a model can be made of."""
 PLENTY = 50
 """Photos, as VISOR's method asks for."""
+CLEARLY = 4.0
+"""Times as well as the phone's own poses must others fit the photos to take their place: where it is less,
+they were measured to be farther from the truth."""
+STEPS = {
+    "looking for features": "features",
+    "matching photos": "matching",
+    "placing the photos": "mapping",
+    "refining poses": "mapping",
+}
+"""What is told of the way, and what it is charged to."""
 USUAL_FOCAL = 1.2
 """Of the longer side: where to begin with a lens that nothing is known of."""
 ADVICE = (
@@ -35,10 +49,14 @@ ADVICE = (
 )
 
 
-def posed(capture: Capture, parameters: dict[str, Any], tell: Tell) -> Capture:
+def posed(
+    capture: Capture, parameters: dict[str, Any], weights: Path, tell: Tell, known: Known = NOTHING
+) -> Capture:
     """The capture with lens and pose for each of its shots; shots that have no place are left out.
 
-    Raises PosesNotFound, TooFewImages.
+    weights: the folder of those that the parameters name. known: what was matched before.
+
+    Raises PosesNotFound, TooFewImages; NumericError as `plugged`.
     """
     estimated = parameters["ignore_poses"] or not capture.posed
     if len(capture.shots) == 1:
@@ -51,14 +69,31 @@ def posed(capture: Capture, parameters: dict[str, Any], tell: Tell) -> Capture:
             found=len(capture.shots),
             needed=FEWEST,
         )
+    clock = Clock()
     glances = [read_glance(shot.image, shot.name, LONGEST) for shot in capture.shots]
     turned = replace(capture, shots=[_upright(*each) for each in zip(capture.shots, glances, strict=True)])
     photos = _photos(turned, glances)
+    plugs = plugged(parameters["networks"], weights)
+    begun = ["reading"]
+
+    def told(part: float, step: str) -> None:
+        clock.charge(begun.pop())
+        begun.append(STEPS[step])
+        tell(part, step)
+
     try:
-        return _estimated(turned, photos, parameters, tell) if estimated else _refined(turned, photos, tell)
+        if estimated:
+            done = _estimated(turned, photos, parameters, plugs, told, known)
+        else:
+            done = _refined(turned, photos, plugs, told, known)
     except NumericError as error:
+        if error.code != "poses_not_found":
+            raise
         found = error.params.get("found", 0)
         raise PosesNotFound(str(error), found=found, total=len(capture.shots), advice=ADVICE) from None
+    clock.charge(begun.pop())
+    spent = done.metrics.get("poses", {}) | {"cpu_seconds": clock.spent}
+    return replace(done, metrics={**done.metrics, "poses": spent})
 
 
 def _photos(capture: Capture, glances: list[Glance]) -> Photos:
@@ -95,8 +130,10 @@ def _upright(shot: Shot, glance: Glance) -> Shot:
     return replace(shot, lens=lens, c2w=None if shot.c2w is None else camera.c2w)
 
 
-def _estimated(capture: Capture, photos: Photos, parameters: dict[str, Any], tell: Tell) -> Capture:
-    found = estimate(photos, parameters["mapper"], numba.get_num_threads(), tell)
+def _estimated(
+    capture: Capture, photos: Photos, parameters: dict[str, Any], plugs: Plugs, tell: Tell, known: Known
+) -> Capture:
+    found = estimate(photos, parameters["mapper"], plugs, numba.get_num_threads(), tell, known)
     c2w = found.map.c2w[found.map.registered]
     target = nearest_point(c2w[:, :3, 3], -c2w[:, :3, 2])
     frame = world.sensible(c2w, found.map.points, target)
@@ -110,7 +147,7 @@ def _estimated(capture: Capture, photos: Photos, parameters: dict[str, Any], tel
         warnings.append(
             f"{used} of {total} photos could be placed; {named} have too little in common with them."
         )
-    if sum(found.map.others) > 0:
+    if used < total and found.map.others:
         warnings.append(
             f"The photos fall into {1 + len(found.map.others)} groups that do not meet; the largest is used."
         )
@@ -125,20 +162,29 @@ def _estimated(capture: Capture, photos: Photos, parameters: dict[str, Any], tel
         warnings=warnings,
         metrics={**capture.metrics, "poses": told},
         arrays={},
+        known=found.looked.known,
     )
 
 
-def _refined(capture: Capture, photos: Photos, tell: Tell) -> Capture:
+def _refined(capture: Capture, photos: Photos, plugs: Plugs, tell: Tell, known: Known) -> Capture:
     given = np.array([shot.c2w for shot in capture.shots])
-    found = refine(photos, given, numba.get_num_threads(), tell)
-    ok = found.map.registered
-    if not ok.all():
-        return capture
+    try:
+        found = refine(photos, given, plugs, numba.get_num_threads(), tell, known)
+    except NumericError as error:
+        warning = f"The phone's own camera positions are used as they are: {error}."
+        metrics = {**capture.metrics, "poses": {"how": "given"}}
+        return replace(capture, warnings=[*capture.warnings, warning], metrics=metrics)
+    before, after = found.map.misfit or (0.0, 0.0)
     back = align_cameras(found.map.c2w, given).similarity
-    shots = _placed(capture, photos, found, back)
     shift = np.linalg.norm(moved(back, found.map.c2w)[:, :3, 3] - given[:, :3, 3], axis=1)
-    told = {**_told("refined", found, len(shots)), "moved": float(np.median(shift))}
-    return replace(capture, shots=shots, metrics={**capture.metrics, "poses": told})
+    better = before > CLEARLY * after
+    told = {
+        **_told("refined" if better else "given", found, len(given)),
+        "misfit": [round(before, 3), round(after, 3)],
+        "moved": round(float(np.median(shift)), 6) if better else 0.0,
+    }
+    shots = _placed(capture, photos, found, back) if better else capture.shots
+    return replace(capture, shots=shots, metrics={**capture.metrics, "poses": told}, known=found.looked.known)
 
 
 def _placed(capture: Capture, photos: Photos, found: Estimate, similarity: Array) -> list[Shot]:
@@ -176,8 +222,8 @@ def _told(how: str, found: Estimate, total: int) -> dict[str, Any]:
         "how": how,
         "photos": total,
         "registered": int(found.map.registered.sum()),
-        "pairs": found.pairs,
+        "pairs": found.looked.pairs,
+        "pairs_taken_over": found.looked.taken,
         "points": len(found.map.points),
-        "error_before": round(found.map.before, 3),
-        "error_after": round(found.map.after, 3),
+        "error": round(found.map.error, 3),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from workers.reconstruct.previews import Previews
 from workers.reconstruct.quality import PUBLISHED, Likeness, compare, renderer
 from workers.reconstruct.smaller import smaller
 from workers.render.environment import to_equirectangular
+from workers.runtime.usage import Clock
 
 _FEW_VIEWS = 8
 _LIGHT_HEIGHT = 128  # of light.hdr, in pixels
@@ -52,17 +52,22 @@ def run(
         int(parameters.get("seed", 0)),
         Checkpoints(scratch and scratch / "checkpoints"),
     )
-    clock = _Clock(report)
+    clock = Clock()
+
+    def tell(part: float, info: dict[str, Any]) -> None:
+        clock.charge(str(info.get("step", "other")))
+        report(part, info)
+
     data = read_dataset(inputs)
     check_memory(data.scene.masks.size, settings.profile)
     to_world = np.linalg.inv(data.from_world)
     previews = Previews(scratch and scratch / "previews", data.scene, to_world)
     used, held_out = split(len(data.scene.images), int(parameters.get("holdout", 8)))
-    clock.report(0.02, {"step": "read"})
+    tell(0.02, {"step": "read"})
     mesh: TexturedMesh = reconstruct(
         data.scene.select(used),
         settings,
-        lambda part, info: clock.report(0.02 + 0.93 * part, _drawn(info, previews)),
+        lambda part, info: tell(0.02 + 0.93 * part, _drawn(info, previews)),
     )
     outputs.mkdir(parents=True, exist_ok=True)
     write_obj(outputs, mesh, mesh.vertices.astype(np.float64) @ to_world[:3, :3].T + to_world[:3, 3])
@@ -72,7 +77,7 @@ def run(
     cloud = mesh.cloud and mesh.cloud.transformed(to_world)
     if cloud is not None and len(cloud.points):
         write_cloud(outputs, cloud)
-    clock.report(0.97, {"step": "write"})
+    tell(0.97, {"step": "write"})
     judged = {"training": used[:: max(1, len(used) // _JUDGED)]}
     if len(held_out):
         judged["holdout"] = held_out
@@ -87,7 +92,7 @@ def run(
         raise NumericError("masks_inconsistent", message)
     sheet = contact_sheet(mesh, data.scene, held_out)
     write_png(outputs / "contact_sheet.png", sheet)
-    clock.report(1.0, {"step": "judge"})
+    tell(1.0, {"step": "judge"})
     metrics = {
         "method": "surface" if method == "auto" else method,
         "profile": settings.profile,
@@ -99,7 +104,7 @@ def run(
         "points": 0 if cloud is None else len(cloud.points),
         **{name: value for kind, each in likeness.items() for name, value in _figures(kind, each).items()},
         "losses": [{name: round(value, 7) for name, value in each.items()} for each in mesh.losses],
-        "cpu_seconds": {step: round(seconds, 2) for step, seconds in clock.spent.items()},
+        "cpu_seconds": clock.spent,
     }
     warnings = mesh.warnings + _warnings(data.scene.select(used), mesh.vertices, overlap)
     return {"metrics": metrics, "warnings": warnings}
@@ -131,28 +136,6 @@ def _drawn(info: dict[str, Any], previews: Previews) -> dict[str, Any]:
     name = previews.write(info["sketch"])
     rest = {key: value for key, value in info.items() if key != "sketch"}
     return rest if name is None else {**rest, "preview": name}
-
-
-class _Clock:
-    """Passes reports on, charging the CPU time since the last one to the step it names; that of a process
-    started meanwhile to the step that has waited for its end.
-    """
-
-    def __init__(self, report: Report) -> None:
-        self.spent: dict[str, float] = {}
-        self._report = report
-        self._last = _cpu_seconds()
-
-    def report(self, fraction: float, info: dict[str, Any]) -> None:
-        now = _cpu_seconds()
-        step = str(info.get("step", "other"))
-        self.spent[step] = self.spent.get(step, 0) + now - self._last
-        self._last = now
-        self._report(fraction, info)
-
-
-def _cpu_seconds() -> float:
-    return sum(os.times()[:4])
 
 
 def _warnings(scene: Scene, vertices: NDArray[np.float32], overlap: float) -> list[str]:

@@ -6,7 +6,7 @@ of that name in that folder serves as well (and keeps secrets out of the environ
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -14,6 +14,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from broker.topology import Topology
 from contracts.events import Segmenter
 from contracts.fields import Sha256
+
+Features = Literal["sift", "aliked"]
+_ONNX = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.onnx$"
 
 
 class SettingsError(ValueError):
@@ -52,9 +55,17 @@ class Settings(BaseSettings):
     weights: str | None = None
     """Of neural networks: a folder, or `store:PREFIX`, keys in the object store; None is the folder where
     `phototwin weights fetch` puts them."""
-    onnx_model: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.onnx$")] | None = None
+    onnx_model: Annotated[str, Field(pattern=_ONNX)] | None = None
     """A file among the weights, and what its digest must be."""
     onnx_sha256: Sha256 | None = None
+    features: Features = "sift"
+    """What photos without poses are matched by; `phototwin weights fetch aliked` gets what ALIKED needs."""
+    lightglue_model: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.pth$")] | None = None
+    """A file among the weights, and what its digest must be: LightGlue's, for ALIKED."""
+    lightglue_sha256: Sha256 | None = None
+    retrieval_model: Annotated[str, Field(pattern=_ONNX)] | None = None
+    """As well: a network in ONNX, such as DINOv2, that finds photos which look alike."""
+    retrieval_sha256: Sha256 | None = None
     work_dir: str | None = None
     """Where a job's files lie while it runs; None is the system's temporary folder."""
     log_level: str = "INFO"

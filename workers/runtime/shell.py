@@ -203,7 +203,7 @@ class Shell:
             for folder in (inputs, outputs, saved, previews):
                 folder.mkdir(parents=True)
             await job.fetch(inputs, self._settings.max_upload_bytes, got)
-            if self.worker.networks:
+            if self.worker.networks(self._settings):
                 (inputs / "weights").symlink_to(self._settings.weights_folder)
             if not 0 < job.event.attempt == self._settings.max_attempts - 1:
                 await checkpoints.fetch(saved, got)  # but not at last: the fault may lie in them

@@ -37,6 +37,20 @@ def metered() -> Iterator[dict[str, float]]:
     usage["peak_rss_mb"] = round(peak * 1024 / 1e6, 1)
 
 
+class Clock:
+    """Charges the CPU time since it last did to a step that has ended; that of a process started meanwhile to
+    the step that has waited for its end."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = {}
+        self._last = _cpu_seconds()
+
+    def charge(self, step: str) -> None:
+        now = _cpu_seconds()
+        self.spent[step] = round(self.spent.get(step, 0.0) + now - self._last, 2)
+        self._last = now
+
+
 def _watch(thread: int, together: list[int], ended: threading.Event) -> None:
     """Note what this process and those that the thread started take together, while there are any."""
     while not ended.wait(_PAUSE):

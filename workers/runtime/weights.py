@@ -23,7 +23,7 @@ async def weights_at_hand(
     Raises SettingsError where there are none, StorageUnavailable.
     """
     where = settings.weights or ""
-    if not worker.networks or not where.startswith(IN_STORE):
+    if not worker.networks(settings) or not where.startswith(IN_STORE):
         yield settings
         return
     prefix = where.removeprefix(IN_STORE).strip("/") + "/"

@@ -33,12 +33,15 @@ class Worker(ABC, Generic[E]):
     """Version of the computation; a new one computes again what an older one has done."""
     compute: ClassVar[str]
     """Module whose `run` computes, in the child process (see `runtime.child`)."""
-    networks: ClassVar[bool] = False
-    """Whether it wants the weights of networks, as `weights` in its input folder."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises SettingsError where the settings ask for what cannot be done here."""
         self.settings = settings
+
+    @classmethod
+    def networks(cls, settings: Settings) -> bool:
+        """Whether it wants the weights of networks, as `weights` in its input folder."""
+        return False
 
     def task(self, event: E) -> str:
         """The module that computes for this event, where not all are for `compute`."""

@@ -7,6 +7,7 @@ from contracts.dataset import Manifest
 from contracts.events import MasksProposed, MasksReady, MasksReviewed, PosesReady
 from contracts.fields import ManifestRef
 from workers.geometry.errors import NumericError
+from workers.networks.weights import of_onnx
 from workers.runtime.metrics import Metrics
 from workers.runtime.settings import Settings, SettingsError
 from workers.runtime.worker import Inputs, Worker
@@ -31,7 +32,6 @@ class Segment(Worker[PosesReady | MasksReviewed]):
     consumes = (PosesReady, MasksReviewed)
     algorithm = "3"
     compute = "workers.segment.compute"
-    networks = True
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -41,6 +41,10 @@ class Segment(Worker[PosesReady | MasksReviewed]):
                 weights.ready(segmenter, settings.weights_folder, self._weights(segmenter))
             except NumericError as error:
                 raise SettingsError(f"PHOTOTWIN_SEGMENTER is {segmenter}, but {error}") from None
+
+    @classmethod
+    def networks(cls, settings: Settings) -> bool:
+        return True
 
     def task(self, event: PosesReady | MasksReviewed) -> str:
         return "workers.segment.review.compute" if isinstance(event, MasksReviewed) else self.compute
@@ -68,7 +72,7 @@ class Segment(Worker[PosesReady | MasksReviewed]):
         if segmenter == "carvekit":
             return weights.of_carvekit(settings.weights_folder)
         if segmenter == "onnx" and settings.onnx_model and settings.onnx_sha256:
-            return weights.of_onnx(settings.weights_folder, settings.onnx_model, settings.onnx_sha256)
+            return of_onnx(settings.weights_folder, settings.onnx_model, settings.onnx_sha256)
         return {}
 
     def question(

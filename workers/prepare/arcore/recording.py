@@ -78,7 +78,7 @@ def along_the_way(c2w: Array, most: int) -> list[int]:
 
 def lens(frame: SessionFrame) -> Lens:
     of = frame.intrinsics
-    return Lens((of.width, of.height), (of.fx, of.fy), (of.cx, of.cy))
+    return Lens((of.width, of.height), (of.fx, of.fy), (of.cx, of.cy), stored=True)
 
 
 def _column_major(camera: Camera, name: str) -> Array:

@@ -20,11 +20,13 @@ _EDGE = 20
 class Features:
     """xy (F,2) float64: pixels of the photo as given, centres at +0.5. descriptors (F,D) float32, of length
     1. angles (F,): in degrees clockwise, which way each is turned; 0 where the kind of feature has none.
+    size: (width, height) of the photo.
     """
 
     xy: NDArray[np.float64]
     descriptors: NDArray[np.float32]
     angles: NDArray[np.float32]
+    size: tuple[int, int]
 
     def __len__(self) -> int:
         return len(self.xy)
@@ -40,17 +42,18 @@ def reduced(grey: NDArray[np.uint8], longest: int = LONGEST) -> NDArray[np.uint8
     return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def sift(grey: NDArray[np.uint8], size: tuple[int, int]) -> Features:
+def sift(grey: NDArray[np.uint8], size: tuple[int, int], most: int = MOST) -> Features:
     """Of a reduced photo (h,w), whose own (width, height) is `size`."""
+    # Without the last option all features lie a quarter of a pixel to the right of and below where they are.
     found, descriptors = cv2.SIFT.create(
-        MOST, contrastThreshold=_CONTRAST, edgeThreshold=_EDGE
+        most, contrastThreshold=_CONTRAST, edgeThreshold=_EDGE, enable_precise_upscale=True
     ).detectAndCompute(grey, None)
     if not found:
-        return Features(np.zeros((0, 2)), np.zeros((0, 128), np.float32), np.zeros(0, np.float32))
+        return Features(np.zeros((0, 2)), np.zeros((0, 128), np.float32), np.zeros(0, np.float32), size)
     # OpenCV may give a few more than asked for, and its pixel centres are at +0.
-    found, descriptors = found[:MOST], descriptors[:MOST]
+    found, descriptors = found[:most], descriptors[:most]
     scale = np.array(size) / (grey.shape[1], grey.shape[0])
     xy = (np.array([point.pt for point in found]) + 0.5) * scale
     hellinger = np.sqrt(descriptors / np.maximum(descriptors.sum(1, keepdims=True), 1e-9))
     angles = np.array([point.angle for point in found], np.float32)
-    return Features(xy, hellinger.astype(np.float32), angles)
+    return Features(xy, hellinger.astype(np.float32), angles, size)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pycolmap
@@ -29,8 +29,10 @@ _WITHIN = 3.0  # pixels of a picture of 640, from the epipolar line
 _FARTHEST = 4.0  # such pixels, of a point from where it was seen
 _LEAST_ANGLE = 1.5  # degrees between the rays to a point
 _FEWEST = 8  # matches between two photos
+_MUCH = 4
 _MANY = 15  # photos by which one lens is known well enough to find its middle
 _ITERATIONS = 40
+_FOUND, _GIVEN = (1.0, 1.0), (16.0, 6.0, 2.0, 1.0)  # times as far off, round by round
 _ABOUT_ALL = 0.95
 _CLEARLY = 1.02  # better: a map that agrees with a little more may fit what it has worse
 
@@ -72,14 +74,25 @@ def answer(
         model, others = scene.best(trusted, verified, method)
     else:
         model = scene.posed(poses)
-    before = after = float("nan")
-    for last in (False, True):
-        agreeing = scene.agreeing(model, matches, verified, loose=poses is not None and not last)
-        model = scene.completed(model, agreeing, extend=last and poses is None)
-        before = model.compute_mean_reprojection_error() if not last else before
-        scene.adjusted(model, last=last)
-    after = model.compute_mean_reprojection_error()
-    return {**scene.told(model), "others": others, "before": before, "after": after}
+    rounds = _FOUND if poses is None else _GIVEN
+    for number, slack in enumerate(rounds, start=1):
+        last = number == len(rounds)
+        agreeing = scene.agreeing(model, matches, verified, slack)
+        model = scene.completed(model, agreeing, slack, extend=last and poses is None)
+        scene.adjusted(model, slack, last=last)
+    error = model.compute_mean_reprojection_error()
+    misfit = (
+        None if poses is None else (scene.misfit(scene.posed(poses), agreeing), scene.misfit(model, agreeing))
+    )
+    return {**scene.told(model), "others": others, "error": error, "misfit": misfit}
+
+
+class View(NamedTuple):
+    """rays (F,3) through the features, at unit depth; w2c (3,4), OpenCV's camera axes; focal: in pixels."""
+
+    rays: Array
+    w2c: Array
+    focal: float
 
 
 class Scene:
@@ -112,7 +125,7 @@ class Scene:
         best, chosen = -1, (pycolmap.Reconstruction(), [0])
         for matches in trusted:
             model, others = self.mapped(matches, method)
-            agreed = sum(len(rows) for rows in self.agreeing(model, strong, {}, loose=False).values())
+            agreed = sum(len(rows) for rows in self.agreeing(model, strong, {}, 1.0).values())
             if agreed > _CLEARLY * best:
                 best, chosen = agreed, (model, others)
             if agreed > _ABOUT_ALL * whole:
@@ -149,36 +162,43 @@ class Scene:
         return model
 
     def agreeing(
-        self, model: pycolmap.Reconstruction, matches: Matches, verified: Matches, *, loose: bool
+        self, model: pycolmap.Reconstruction, matches: Matches, verified: Matches, slack: float
     ) -> Matches:
-        """Matches within reach of the epipolar lines of the model's cameras; where the model lacks one of two
-        photos, those that fit an epipolar geometry of their own."""
-        rays, w2c, focal = {}, {}, {}
-        for number, image in model.images.items():
-            if image.has_pose:
-                index = number - 1
-                rays[index] = _rays(model.cameras[image.camera_id], self.keypoints[index])
-                w2c[index] = image.cam_from_world().matrix()
-                focal[index] = model.cameras[image.camera_id].mean_focal_length()
+        """Matches within reach of the epipolar lines of the model's cameras; of those that fit an epipolar
+        geometry of their own, where the model lacks one of two photos, or may be much off."""
+        views = self._views(model)
         kept: Matches = {}
         for (one, other), pairs in matches.items():
-            if one in rays and other in rays:
-                source = verified.get((one, other), pairs[:0]) if loose else pairs
-                error = _sampson(rays[one][source[:, 0]], rays[other][source[:, 1]], w2c[one], w2c[other])
-                within = _WITHIN * self.pixel * (8 if loose else 1)
-                fit = source[error * (focal[one] + focal[other]) / 2 < within]
+            if one in views and other in views:
+                source = verified.get((one, other), pairs[:0]) if slack > _MUCH else pairs
+                fit = source[_sampson(views[one], views[other], source) < _WITHIN * self.pixel * slack]
             else:
                 fit = verified.get((one, other), pairs[:0])
             if len(fit) >= _FEWEST:
                 kept[one, other] = fit
         return kept
 
+    def misfit(self, model: pycolmap.Reconstruction, matches: Matches) -> float:
+        """Median distance in pixels of the matches from their epipolar lines."""
+        views = self._views(model)
+        errors = [_sampson(views[one], views[other], pairs) for (one, other), pairs in matches.items()]
+        return float(np.median(np.concatenate(errors))) if errors else float("inf")
+
+    def _views(self, model: pycolmap.Reconstruction) -> dict[int, View]:
+        views = {}
+        for number, image in model.images.items():
+            if image.has_pose:
+                camera = model.cameras[image.camera_id]
+                rays = _rays(camera, self.keypoints[number - 1])
+                views[number - 1] = View(rays, image.cam_from_world().matrix(), camera.mean_focal_length())
+        return views
+
     def completed(
-        self, model: pycolmap.Reconstruction, matches: Matches, *, extend: bool
+        self, model: pycolmap.Reconstruction, matches: Matches, slack: float, *, extend: bool
     ) -> pycolmap.Reconstruction:
         """The model with new points from the matches; with `extend` more photos too."""
         database = self._database(matches)
-        options = self._pipeline()
+        options = self._pipeline(slack)
         model = pycolmap.triangulate_points(
             model, database, self.folder, self._new_folder(), clear_points=True, options=options
         )
@@ -191,7 +211,7 @@ class Scene:
         )
         return max(models.values(), key=lambda each: each.num_reg_images(), default=model)
 
-    def adjusted(self, model: pycolmap.Reconstruction, *, last: bool) -> None:
+    def adjusted(self, model: pycolmap.Reconstruction, slack: float, *, last: bool) -> None:
         """Cameras, points and, where they are not known, lenses, moved to where they fit best."""
         options = pycolmap.BundleAdjustmentOptions()
         options.print_summary = False
@@ -199,7 +219,7 @@ class Scene:
         options.ceres.solver_options.num_threads = self.threads
         options.ceres.solver_options.function_tolerance = 1e-5
         options.ceres.loss_function_type = pycolmap.LossFunctionType.SOFT_L1
-        options.ceres.loss_function_scale = self.pixel
+        options.ceres.loss_function_scale = self.pixel * slack
         known = all(camera["known"] for camera in self.cameras)
         options.refine_focal_length = options.refine_extra_params = not known
         options.refine_principal_point = last and not known and self._seen_by_many(model)
@@ -228,15 +248,16 @@ class Scene:
             for row, number in enumerate(points)
             for element in model.points3D[number].track.elements
         ]
+        lenses = [
+            _opencv(model.cameras[number + 1]) if number + 1 in model.cameras else [np.nan] * 8
+            for number in range(len(self.cameras))
+        ]
+        places = np.array([model.points3D[number].xyz for number in points]).reshape(-1, 3)
+        # Threads add in no certain order: the last digits, which mean nothing, would differ from run to run.
         return {
-            "c2w": c2w,
-            "lenses": np.array(
-                [
-                    _opencv(model.cameras[number + 1]) if number + 1 in model.cameras else [np.nan] * 8
-                    for number in range(len(self.cameras))
-                ]
-            ),
-            "points": np.array([model.points3D[number].xyz for number in points]).reshape(-1, 3),
+            "c2w": c2w.round(10),
+            "lenses": np.array(lenses).round(7),
+            "points": places.round(10),
             "seen": np.array(seen, np.int64).reshape(-1, 3),
         }
 
@@ -244,13 +265,18 @@ class Scene:
         used = [image.camera_id for image in model.images.values() if image.has_pose]
         return min(used.count(camera) for camera in set(used)) >= _MANY
 
-    def _pipeline(self) -> pycolmap.IncrementalPipelineOptions:
+    def _pipeline(self, slack: float = 1.0) -> pycolmap.IncrementalPipelineOptions:
         options = pycolmap.IncrementalPipelineOptions()
         options.extract_colors = False
         options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = 0
         options.num_threads = self.threads
         options.min_model_size = 3
         options.ba_global_frames_ratio = options.ba_global_points_ratio = 1.3
+        options.mapper.filter_max_reproj_error = _FARTHEST * self.pixel * slack
+        for name in ("create_max_angle_error", "continue_max_angle_error"):
+            setattr(options.triangulation, name, 2.0 * max(1.0, slack / 4))
+        for name in ("merge_max_reproj_error", "complete_max_reproj_error"):
+            setattr(options.triangulation, name, _FARTHEST * self.pixel * slack)
         options.mapper.filter_min_tri_angle = options.triangulation.min_angle = _LEAST_ANGLE
         if all(camera["known"] for camera in self.cameras):
             options.ba_refine_focal_length = options.ba_refine_extra_params = False
@@ -320,16 +346,16 @@ def _rays(camera: pycolmap.Camera, xy: NDArray[np.float32]) -> Array:
     return np.concatenate([plane, np.ones((len(plane), 1))], axis=1)
 
 
-def _sampson(one: Array, other: Array, w2c_one: Array, w2c_other: Array) -> Array:
-    """(M,) first-order distances of matched rays (M,3 each) from their epipolar lines, at unit depth (Sampson
-    1982)."""
-    rotation = w2c_other[:, :3] @ w2c_one[:, :3].T
-    x, y, z = w2c_other[:, 3] - rotation @ w2c_one[:, 3]
+def _sampson(one: View, other: View, matches: NDArray[np.uint32]) -> Array:
+    """(M,) first-order distances in pixels of matches (M,2) from their epipolar lines (Sampson 1982)."""
+    rotation = other.w2c[:, :3] @ one.w2c[:, :3].T
+    x, y, z = other.w2c[:, 3] - rotation @ one.w2c[:, 3]
     essential = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ rotation
-    line, back = one @ essential.T, other @ essential
+    here, there = one.rays[matches[:, 0]], other.rays[matches[:, 1]]
+    line, back = here @ essential.T, there @ essential
     squares = (line[:, :2] ** 2).sum(1) + (back[:, :2] ** 2).sum(1)
-    distance: Array = np.abs((other * line).sum(1)) / np.sqrt(np.maximum(squares, 1e-18))
-    return distance
+    distance: Array = np.abs((there * line).sum(1)) / np.sqrt(np.maximum(squares, 1e-18))
+    return distance * (one.focal + other.focal) / 2
 
 
 if __name__ == "__main__":

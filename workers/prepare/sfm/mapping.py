@@ -57,8 +57,9 @@ class Question:
 @dataclass(frozen=True)
 class Map:
     """c2w (N,4,4) OpenGL, NaN for photos that have no place in it. lenses (C,8) as `Camera.lens`, points
-    (P,3). seen (O,3): point, photo, keypoint. others: photos in further models, which are left out. before,
-    after: mean reprojection errors in pixels, as triangulated and once all was adjusted.
+    (P,3). seen (O,3): point, photo, keypoint. others: photos in further models, which are left out. error:
+    mean reprojection error in pixels. misfit: where poses were given, the median distance of matches from
+    their epipolar lines by those poses, and by these.
     """
 
     c2w: Array
@@ -66,8 +67,8 @@ class Map:
     points: Array
     seen: NDArray[np.int64]
     others: list[int]
-    before: float
-    after: float
+    error: float
+    misfit: tuple[float, float] | None
 
     @property
     def registered(self) -> NDArray[np.bool_]:

@@ -3,6 +3,8 @@ time."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +18,20 @@ _WORDS = 32
 _SAMPLE = 200  # descriptors of each photo that the words are learnt from
 
 Pairs = list[tuple[int, int]]
+Described = NDArray[np.float32]
 
 
-def worth_matching(features: list[Features], ordered: bool) -> Pairs:
-    """Indices of photos, the smaller first. ordered: the photos are of one walk, in its order."""
-    count = len(features)
+def worth_matching(count: int, ordered: bool, describe: Callable[[], Described]) -> Pairs:
+    """Indices of photos, the smaller first. ordered: the photos are of one walk, in its order. describe:
+    gives vectors of length 1 (N,D), alike for photos that look alike; called where that matters."""
     if count <= _FEW:
         return [(i, j) for i in range(count) for j in range(i + 1, count)]
-    alike = nearest(global_descriptors(features), _ALIKE)
+    alike = nearest(describe(), _ALIKE)
     ahead = [(i, j) for i in range(count) for j in range(i + 1, min(count, i + 1 + _AHEAD)) if ordered]
     return sorted({*alike, *ahead})
 
 
-def nearest(descriptors: NDArray[np.float32], number: int) -> Pairs:
+def nearest(descriptors: Described, number: int) -> Pairs:
     """Of photos with unit descriptors (N,D): each with the `number` most similar."""
     similarity = descriptors @ descriptors.T
     np.fill_diagonal(similarity, -np.inf)
@@ -36,14 +39,13 @@ def nearest(descriptors: NDArray[np.float32], number: int) -> Pairs:
     return sorted({(min(i, int(j)), max(i, int(j))) for i, row in enumerate(partners) for j in row})
 
 
-def global_descriptors(features: list[Features]) -> NDArray[np.float32]:
+def vlad(_: Sequence[NDArray[np.uint8]], features: Sequence[Features]) -> Described:
     """(N, words x D) of length 1: VLAD (Jegou et al. 2010, Arandjelovic and Zisserman 2013) with a vocabulary
     learnt from the photos themselves."""
     rng = np.random.default_rng(0)
     sample = np.concatenate([each.descriptors[rng.permutation(len(each))[:_SAMPLE]] for each in features])
     words = _vocabulary(sample)
-    described = np.stack([_vlad(each.descriptors, words) for each in features])
-    return described
+    return np.stack([_vlad(each.descriptors, words) for each in features])
 
 
 def _vocabulary(sample: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -90,8 +90,11 @@ def support(c2w: Array, points: Array, target: Array, distance: float, held: Arr
 
 def _looked_down_on(c2w: Array, normal: Array) -> bool:
     """As one looks at a table from around it, and not at a wall, whose normal all cameras face."""
-    around = c2w[:, :3, 2] - np.outer(c2w[:, :3, 2] @ normal, normal)
-    return bool(np.linalg.norm(around.mean(0)) < 0.3 and (c2w[:, :3, 2] @ normal > 0.1).mean() > _OVER)
+    down = c2w[:, :3, 2] @ normal
+    around = c2w[:, :3, 2] - np.outer(down, normal)
+    all_round = np.linalg.norm(around.mean(0)) < 0.3
+    aslant = np.median(np.linalg.norm(around, axis=1)) > 0.4
+    return bool(all_round and aslant and (down > 0.1).mean() > _OVER)
 
 
 def _upright(up: Array, c2w: Array) -> Array:

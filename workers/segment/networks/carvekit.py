@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from torch.nn.functional import interpolate
 
-from workers.segment.networks.weights import KNOWN, ready, unusable
+from workers.networks.tensors import filled, read
+from workers.networks.weights import KNOWN
+from workers.segment.networks.weights import ready
 
 Images = NDArray[np.uint8]
 Masks = NDArray[np.float32]
@@ -57,7 +59,8 @@ def _tracer(path: Path, device: torch.device) -> Callable[[Images], Masks]:
     from carvekit.ml.arch.tracerb7.efficientnet import EfficientEncoderB7
     from carvekit.ml.arch.tracerb7.tracer import TracerDecoder
 
-    network = _loaded(TracerDecoder(encoder=EfficientEncoderB7()), path, device)
+    # The weights hold an edge detector too, which CarveKit leaves out.
+    network = filled(TracerDecoder(encoder=EfficientEncoderB7()), read(path), path).to(device)
 
     def find(images: Images) -> Masks:
         x = torch.from_numpy(images).to(device).permute(0, 3, 1, 2) / 255
@@ -72,7 +75,7 @@ def _tracer(path: Path, device: torch.device) -> Callable[[Images], Masks]:
 def _u2net(path: Path, device: torch.device) -> Callable[[Images], Masks]:
     from carvekit.ml.arch.u2net.u2net import U2NETArchitecture
 
-    network = _loaded(U2NETArchitecture(), path, device)
+    network = filled(U2NETArchitecture(), read(path), path).to(device)
 
     def find(images: Images) -> Masks:
         small = [_pillow_resized(image, _SIDES["u2net"]) for image in images]
@@ -91,7 +94,7 @@ def _matting(path: Path, device: torch.device) -> Callable[[Images, Masks], Mask
     from carvekit.ml.arch.fba_matting.transforms import groupnorm_normalise_image, trimap_transform
     from carvekit.trimap.generator import TrimapGenerator
 
-    network = _loaded(FBA(encoder="resnet50_GN_WS"), path, device)
+    network = filled(FBA(encoder="resnet50_GN_WS"), read(path), path).to(device)
     unsure = TrimapGenerator()
 
     def tensor(values: NDArray[Any]) -> torch.Tensor:
@@ -110,19 +113,6 @@ def _matting(path: Path, device: torch.device) -> Callable[[Images, Masks], Mask
         return np.where((trimap > 0) & (alpha >= _FAINTEST), alpha.clip(0, 1), 0).astype(np.float32)
 
     return matte
-
-
-def _loaded(network: torch.nn.Module, path: Path, device: torch.device) -> torch.nn.Module:
-    """The network with the weights of the file, of which nothing but tensors is read."""
-    try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-        # More than is needed may be there: Tracer's weights hold an edge detector, which CarveKit leaves out.
-        absent = network.load_state_dict(tensors, strict=False).missing_keys
-    except Exception as error:  # torch has many ways to say that a file is not for this network
-        raise unusable(path, error) from None
-    if absent := [name for name in absent if not name.endswith("num_batches_tracked")]:  # for training alone
-        raise unusable(path, f"{len(absent)} tensors are missing, {absent[0]} among them")
-    return network.eval().to(device)
 
 
 def _column(values: NDArray[np.float64], like: torch.Tensor) -> torch.Tensor:

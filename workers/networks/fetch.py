@@ -9,7 +9,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from workers.geometry.errors import NumericError
-from workers.segment.networks.weights import KNOWN, verified
+from workers.networks.weights import KNOWN, verified
 
 _PART = 1 << 20  # bytes
 _PATIENCE = 60  # seconds without a byte
