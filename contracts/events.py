@@ -27,6 +27,7 @@ Stage = Literal["prepare", "segment", "reconstruct", "package"]
 Profile = Literal["preview", "standard", "high"]
 Segmenter = Literal["auto", "multiview", "carvekit", "onnx"]
 Mapper = Literal["incremental", "global"]
+Refine = Literal["auto", "always", "never"]
 Kind = Literal["auto", "session", "transforms", "llff", "record3d", "scanner", "colmap", "photos", "video"]
 Dictionary = Literal["4x4_50", "5x5_50", "6x6_50", "april_36h11"]
 MAX_LOSSES = 16
@@ -105,8 +106,9 @@ class Options(Contract):
     ignore_masks: bool = False
     ignore_poses: bool = False
     """Whether poses are estimated from the photos though some were sent."""
-    refine_poses: bool = True
-    """Whether the poses of a phone's own tracking are adjusted to what the photos show."""
+    refine_poses: Refine = "auto"
+    """Whether poses that were sent give way to others that fit the photos much better; auto: those of a
+    phone's own tracking do."""
     mapper: Mapper = "incremental"
     """What estimates poses; global is believed only where it fits, and needs lenses that are known."""
     hints: Annotated[tuple[Hint, ...], Field(max_length=600)] = ()

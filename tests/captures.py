@@ -19,7 +19,7 @@ PARAMETERS: dict[str, Any] = {
     "largest": 512,
     "ignore_masks": False,
     "ignore_poses": False,
-    "refine_poses": True,
+    "refine_poses": "auto",
     "mapper": "incremental",
     "networks": {},
     "known_length": None,

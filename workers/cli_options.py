@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from contracts.events import Dictionary, Mapper, Options, Profile, Segmenter
+from contracts.events import Dictionary, Mapper, Options, Profile, Refine, Segmenter
 from workers.console import fail
 
 Capture = Annotated[
@@ -20,7 +20,9 @@ Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of whatever is dr
 Holdout = Annotated[int, typer.Option(min=0, max=1000, help="Keep every N-th view for the report; 0: none.")]
 IgnoreMasks = Annotated[bool, typer.Option("--ignore-masks", help="Do as if no masks were sent.")]
 IgnorePoses = Annotated[bool, typer.Option("--ignore-poses", help="Do as if no poses were sent.")]
-RefinePoses = Annotated[bool, typer.Option(help="Adjust a phone's own poses to what the photos show.")]
+RefinePoses = Annotated[
+    Refine, typer.Option(help="Give poses up for others that fit the photos much better.")
+]
 MapperOption = Annotated[Mapper, typer.Option("--mapper", help="What estimates poses that were not sent.")]
 Hints = Annotated[
     Path | None,

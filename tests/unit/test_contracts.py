@@ -292,7 +292,7 @@ def test_options_default_to_what_the_command_defaults_to() -> None:
         "segmenter": "auto",
         "ignore_masks": False,
         "ignore_poses": False,
-        "refine_poses": True,
+        "refine_poses": "auto",
         "mapper": "incremental",
         "hints": (),
         "known_length": None,

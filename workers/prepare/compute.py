@@ -25,7 +25,7 @@ from contracts.errors import MasksIncomplete
 from workers.geometry.cameras import Cameras, to_llff, write_cameras
 from workers.geometry.images import write_png
 from workers.prepare import matched
-from workers.prepare.capture import Upload, World, checked_shots
+from workers.prepare.capture import Shot, Upload, World, checked_shots
 from workers.prepare.frame import bounds, measured, object_sphere, to_normalised
 from workers.prepare.layouts import read_capture
 from workers.prepare.poses import posed
@@ -48,7 +48,6 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     report(0.0, {"step": "reading"})
     capture = read_capture(Upload(inputs / "upload"), parameters["kind"])
     checked_shots(capture.shots)
-    taken = len(capture.shots)
     known, doubts = _known(inputs / "previous" / matched.FILE)
     sent = [shot.name for shot in capture.shots]
     capture = posed(
@@ -59,29 +58,17 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
         known,
     )
     capture = scaled(capture, sent, parameters)
-    shots = capture.shots
-    size = image_size([read_size(shot.image, shot.name) for shot in shots], parameters["largest"])
-    (outputs / "images").mkdir()
-    (outputs / "alpha").mkdir()
-    stems = unique_stems([shot.name for shot in shots])
-    prepared = []
-    use_masks = not parameters["ignore_masks"]
-    # Two at a time: decoding and resampling leave Python's lock, and large photos need much memory.
-    with ThreadPoolExecutor(2) as pool:
-        done = pool.map(lambda shot, stem: prepare(shot, stem, outputs, size, use_masks), shots, stems)
-        for index, image in enumerate(done, start=1):
-            prepared.append(image)
-            report(POSES + (1 - POSES) * index / len(shots), {"step": f"photo {index} of {len(shots)}"})
-    masked = _check_masks(prepared)
+    size, images = _images(capture.shots, outputs, parameters, report)
+    masked = _check_masks(images)
     if not masked:
         (outputs / "alpha").rmdir()
-    cameras, centre = _write_cameras(outputs, prepared, size, masked, capture.world)
+    cameras, centre = _write_cameras(outputs, images, size, masked, capture.world)
     if capture.known is not None:
         matched.write(outputs / matched.FILE, capture.known)
     for name, array in capture.arrays.items():
         np.save(outputs / f"{name}.npy", array)
     found = {
-        "images": len(prepared),
+        "images": len(images),
         "masked": masked,
         "posed": centre is not None,
         "size": size,
@@ -89,16 +76,34 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
         **capture.metrics,
     }
     if centre is not None:
-        covered = coverage(
-            cameras.c2w, centre, None if capture.world.up is None else np.array(capture.world.up)
-        )
+        up = None if capture.world.up is None else np.array(capture.world.up)
+        covered = coverage(cameras.c2w, centre, up)
         write_png(outputs / "coverage.png", coverage_picture(covered))
-        names = [image.shot.name for image in prepared]
-        found["quality"] = metrics(names, [image.quality for image in prepared], covered, taken)
+        names, qualities = [image.shot.name for image in images], [image.quality for image in images]
+        found["quality"] = metrics(names, qualities, covered, len(sent))
     report(1.0, {"step": "done"})
     unknown = [name for name, value in asdict(capture.world).items() if value is None]
     untold = [f"The capture does not say its world's {' and '.join(unknown)}."] if unknown else []
     return {"warnings": [*capture.warnings, *untold], "metrics": found}
+
+
+def _images(
+    shots: list[Shot], outputs: Path, parameters: dict[str, Any], report: Report
+) -> tuple[int, list[Prepared]]:
+    """The square images, and their size."""
+    size = image_size([read_size(shot.image, shot.name) for shot in shots], parameters["largest"])
+    (outputs / "images").mkdir()
+    (outputs / "alpha").mkdir()
+    stems = unique_stems([shot.name for shot in shots])
+    use_masks = not parameters["ignore_masks"]
+    images = []
+    # Two at a time: decoding and resampling leave Python's lock, and large photos need much memory.
+    with ThreadPoolExecutor(2) as pool:
+        done = pool.map(lambda shot, stem: prepare(shot, stem, outputs, size, use_masks), shots, stems)
+        for index, image in enumerate(done, start=1):
+            images.append(image)
+            report(POSES + (1 - POSES) * index / len(shots), {"step": f"photo {index} of {len(shots)}"})
+    return size, images
 
 
 def _known(path: Path) -> tuple[matched.Known, list[str]]:

@@ -61,7 +61,8 @@ def posed(
     estimated = parameters["ignore_poses"] or not capture.posed
     if len(capture.shots) == 1:
         return replace(capture, shots=[replace(capture.shots[0], c2w=None)])
-    if not estimated and not (capture.tracked and parameters["refine_poses"]):
+    refined = {"always": True, "auto": capture.tracked, "never": False}[parameters["refine_poses"]]
+    if not estimated and not refined:
         return capture
     if estimated and len(capture.shots) < FEWEST:
         raise TooFewImages(
