@@ -12,10 +12,10 @@ from contracts.errors import InputError
 from workers.evaluate.errors import CannotEvaluate
 from workers.evaluate.maa import Scene, read_labels
 from workers.evaluate.trajectory import Trajectory
-from workers.prepare import colmap
 from workers.prepare.capture import Upload, checked_pose
-from workers.prepare.colmap_files import parse
-from workers.prepare.layouts import read_capture
+from workers.prepare.readers import colmap
+from workers.prepare.readers.colmap_files import parse
+from workers.prepare.readers.layouts import read_capture
 from workers.runtime.safe_input import read_json
 from workers.upload import files_of
 

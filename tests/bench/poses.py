@@ -28,9 +28,9 @@ from workers import local
 from workers.evaluate.pose_report import report
 from workers.evaluate.trajectory import Trajectory, compare
 from workers.geometry.similarity import align_cameras, moved
-from workers.prepare.arcore import recording, session
-from workers.prepare.arcore.compensation import compensate
-from workers.prepare.arcore.published import published
+from workers.prepare.readers.arcore import recording, session
+from workers.prepare.readers.arcore.compensation import compensate
+from workers.prepare.readers.arcore.published import published
 from workers.prepare.frame import nearest_point
 from workers.runtime import logs
 from workers.runtime.safe_input import IMAGE_SUFFIXES

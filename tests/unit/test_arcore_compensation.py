@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from workers.geometry.rotations import from_matrix, from_vector, product, to_matrix
-from workers.prepare.arcore.anchors import Anchors
-from workers.prepare.arcore.compensation import Compensation, compensate
-from workers.prepare.arcore.published import published
+from workers.prepare.readers.arcore.anchors import Anchors
+from workers.prepare.readers.arcore.compensation import Compensation, compensate
+from workers.prepare.readers.arcore.published import published
 
 Array = NDArray[np.float64]
 

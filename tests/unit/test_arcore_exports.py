@@ -12,8 +12,8 @@ from scipy.spatial.transform import Rotation
 from contracts.errors import PosesUnreadable
 from tests.captures import Rig
 from tests.unit.test_arcore_session import brightness_at_the_dot
-from workers.prepare.arcore.exports import find_record3d, find_scanner, read_record3d, read_scanner
 from workers.prepare.capture import Upload, checked_shots
+from workers.prepare.readers.arcore.exports import find_record3d, find_scanner, read_record3d, read_scanner
 
 RIG = Rig(cx=84.0, cy=55.0)
 

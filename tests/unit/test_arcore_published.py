@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from workers.geometry.cameras import from_llff
-from workers.prepare.arcore.anchors import Anchors
-from workers.prepare.arcore.published import (
+from workers.prepare.readers.arcore.anchors import Anchors
+from workers.prepare.readers.arcore.published import (
     compensation_matrix,
     deltas,
     mean_delta,

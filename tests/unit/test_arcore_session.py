@@ -14,9 +14,9 @@ from contracts.errors import ImageMissing, PoseInvalid, PosesUnreadable, TooFewI
 from contracts.session import SessionFrame, parse_line, schema
 from tests.captures import DOT, Rig
 from workers.geometry.cameras import from_llff
-from workers.prepare.arcore import session
-from workers.prepare.arcore.session import gather, read
 from workers.prepare.capture import Capture, Shot, Upload, checked_shots
+from workers.prepare.readers.arcore import session
+from workers.prepare.readers.arcore.session import gather, read
 from workers.simulate.capture import simulate
 
 SCHEMAS = Path(__file__).parents[2] / "contracts/schemas"

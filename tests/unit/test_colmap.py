@@ -16,9 +16,9 @@ from contracts.errors import CameraUnsupported, ImageMissing, InputError, PosesU
 from tests.captures import DOTS, Rig, write
 from workers.geometry.cameras import Cameras
 from workers.geometry.colmap import from_opengl, to_opengl, write_model
-from workers.prepare import colmap
 from workers.prepare.capture import Capture, Upload
-from workers.prepare.colmap_files import PARAMETERS, parse
+from workers.prepare.readers import colmap
+from workers.prepare.readers.colmap_files import PARAMETERS, parse
 
 RIG = Rig()
 NAMES = tuple(f"photo_{index:02d}.png" for index in range(RIG.views))

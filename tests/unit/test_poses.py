@@ -232,8 +232,8 @@ def test_poses_that_are_good_already_stay_as_they_are(tmp_path: Path) -> None:
         assert shot.c2w.tobytes() == before.c2w.tobytes()
 
 
-@pytest.mark.parametrize("more", [{"tracked": False}, {}])
-def test_poses_are_not_touched_where_nobody_asked(tmp_path: Path, more: dict[str, Any]) -> None:
-    capture = tracked(tmp_path, shaken(0.7), **more)
-    parameters = PARAMETERS | {"refine_poses": bool(more)}
+@pytest.mark.parametrize(("by_phone", "asked"), [(False, "auto"), (True, "never")])
+def test_poses_are_not_touched_where_nobody_asked(tmp_path: Path, by_phone: bool, asked: str) -> None:
+    capture = tracked(tmp_path, shaken(0.7), tracked=by_phone)
+    parameters = PARAMETERS | {"refine_poses": asked}
     assert posed(capture, parameters, tmp_path, lambda *_: None) is capture

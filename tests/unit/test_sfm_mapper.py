@@ -1,6 +1,7 @@
 """From matches to cameras, without any picture: points made up, seen by cameras that are known."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -128,14 +129,26 @@ def test_photos_in_two_groups_give_the_larger_and_say_so() -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        {"camera_of": [7] * RIG.views},  # the program says what is wrong
+        {"camera_of": [7] * RIG.views},
         {"cameras": [replace(TRUE, lens=TRUE.lens[:3])]},
-        {"keypoints": [xy[:5] for xy in keypoints()]},  # matches beyond them: COLMAP ends the process
+        {"keypoints": [xy[:5] for xy in keypoints()]},
     ],
 )
-def test_a_program_that_fails_or_dies_is_told_as_poses_not_found(bad: dict[str, Any]) -> None:
+def test_a_question_without_an_answer_is_told_as_poses_not_found(bad: dict[str, Any]) -> None:
     with pytest.raises(NumericError) as caught:
         mapped(question(ahead(2), **bad))
+    assert caught.value.code == "poses_not_found"
+
+
+@pytest.mark.parametrize("end", ["os.abort()", "os._exit(0)", "os._exit(3)"])
+def test_a_program_that_dies_is_told_as_poses_not_found(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "mapper.py"
+    program.write_text(f"import os, sys\nsys.stdin.buffer.read()\n{end}\n")
+    monkeypatch.setattr(mapping, "_MAPPER", program)
+    with pytest.raises(NumericError) as caught:
+        mapped(question(ahead(2)))
     assert caught.value.code == "poses_not_found"
 
 

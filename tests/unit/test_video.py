@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from contracts.errors import VideoUnreadable
 from tests.unit import videos
 from workers.geometry.images import read_rgb
-from workers.prepare import video
 from workers.prepare.capture import Upload
+from workers.prepare.readers import video
 
 
 def nearest(image: NDArray[np.uint8], source: list[NDArray[np.uint8]]) -> int:

@@ -20,9 +20,9 @@ from contracts.errors import (
 )
 from tests.unit import videos
 from tests.unit.test_video_tones import hlg, srgb, wide
-from workers.prepare.video import decode, pixels
-from workers.prepare.video.decode import opened
-from workers.prepare.video.tones import WHITE
+from workers.prepare.readers.video import decode, pixels
+from workers.prepare.readers.video.decode import opened
+from workers.prepare.readers.video.tones import WHITE
 from workers.runtime.safe_input import MAX_UNPACKED_BYTES
 
 COLOURS = np.array(

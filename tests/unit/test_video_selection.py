@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.unit import videos
-from workers.prepare.video.selection import LEAST, MOST, Meter
+from workers.prepare.readers.video.selection import LEAST, MOST, Meter
 
 
 def measured(places: list[float], blurred: list[int] | None = None) -> Meter:

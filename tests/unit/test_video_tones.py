@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from workers.prepare.video.tones import KNEE, WHITE, Transfer, hlg_to_scene, pq_to_display, to_srgb
+from workers.prepare.readers.video.tones import KNEE, WHITE, Transfer, hlg_to_scene, pq_to_display, to_srgb
 
 Array = NDArray[np.float64]
 Encode = Callable[[Array], Array]

@@ -6,7 +6,7 @@
     poses_bounds.npy      LLFF; not of a single picture, whose pose is not known
     matches.npz           of estimated or refined poses: what was matched (see matched)
     coverage.png          from which sides the photos see the object
-    compensation_matrix.npy    of an ARCore session: its poses as compensated (see arcore.published)
+    compensation_matrix.npy    of an ARCore session: its poses as compensated (see readers.arcore.published)
 
 EXIF is used to turn pictures upright and goes no further: no location leaves this stage.
 """
@@ -27,11 +27,11 @@ from workers.geometry.images import write_png
 from workers.prepare import matched
 from workers.prepare.capture import Shot, Upload, World, checked_shots
 from workers.prepare.frame import bounds, measured, object_sphere, to_normalised
-from workers.prepare.layouts import read_capture
 from workers.prepare.poses import posed
 from workers.prepare.quality import metrics
 from workers.prepare.quality.coverage import coverage
 from workers.prepare.quality.picture import coverage_picture
+from workers.prepare.readers.layouts import read_capture
 from workers.prepare.scale import scaled
 from workers.prepare.square import Prepared, prepare
 from workers.runtime.safe_input import read_size

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from contracts.errors import VideoUnreadable
 from workers.geometry.images import encoded
 from workers.prepare.capture import Capture, Shot, Upload
-from workers.prepare.video import pixels, selection
-from workers.prepare.video.decode import Video, opened
+from workers.prepare.readers.video import pixels, selection
+from workers.prepare.readers.video.decode import Video, opened
 
 FRAMES = 60
 MEASURED_EVERY = 0.1

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.geometry.rotations import from_matrix, from_vector, to_matrix, to_vector
-from workers.prepare.arcore.anchors import Anchors, inverse, rigid
-from workers.prepare.arcore.fitting import difference, fit, sums, variance
-from workers.prepare.arcore.smoothing import smooth
+from workers.prepare.readers.arcore.anchors import Anchors, inverse, rigid
+from workers.prepare.readers.arcore.fitting import difference, fit, sums, variance
+from workers.prepare.readers.arcore.smoothing import smooth
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]

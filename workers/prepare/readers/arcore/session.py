@@ -10,12 +10,19 @@ from numpy.typing import NDArray
 
 from contracts.errors import PosesUnreadable
 from contracts.session import Pose, SessionFrame, SessionHeader, parse_line
-from workers.prepare.arcore.anchors import Anchors
-from workers.prepare.arcore.compensation import Compensation, compensate
-from workers.prepare.arcore.published import compensation_matrix
-from workers.prepare.arcore.recording import OF_A_RECORDING, WORLD, along_the_way, poses, shots, turned
 from workers.prepare.capture import MAX_IMAGES, Capture, Shot, Upload, check_count
-from workers.prepare.video import frames_at
+from workers.prepare.readers.arcore.anchors import Anchors
+from workers.prepare.readers.arcore.compensation import Compensation, compensate
+from workers.prepare.readers.arcore.published import compensation_matrix
+from workers.prepare.readers.arcore.recording import (
+    OF_A_RECORDING,
+    WORLD,
+    along_the_way,
+    poses,
+    shots,
+    turned,
+)
+from workers.prepare.readers.video import frames_at
 from workers.runtime.safe_input import MAX_JSON_BYTES
 
 Array = NDArray[np.float64]

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from workers.prepare import colmap, llff, photos, transforms, video
-from workers.prepare.arcore import exports, session
 from workers.prepare.capture import Capture, Upload
+from workers.prepare.readers import colmap, llff, photos, transforms, video
+from workers.prepare.readers.arcore import exports, session
 
 Find = Callable[[Upload], Path | None]
 Read = Callable[[Upload, Path], Capture]

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from contracts.errors import CameraUnsupported, ImageMissing, PosesUnreadable
 from workers.geometry.colmap import to_opengl
 from workers.prepare.capture import Capture, Lens, Shot, Upload, check_count, checked_pose
-from workers.prepare.colmap_files import Camera, Model, parse
+from workers.prepare.readers.colmap_files import Camera, Model, parse
 
 FOLDERS = ("images", "input", "")
 DEPTH_PERCENTILES = (0.1, 99.9)

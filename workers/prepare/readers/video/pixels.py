@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.prepare.video.tones import Transfer, to_srgb
+from workers.prepare.readers.video.tones import Transfer, to_srgb
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from contracts.errors import PosesUnreadable
 from contracts.session import SessionFrame
 from workers.geometry.rotations import to_matrix
-from workers.prepare.arcore.recording import recorded
 from workers.prepare.capture import Capture, Upload
+from workers.prepare.readers.arcore.recording import recorded
 from workers.runtime.safe_input import read_json, read_size
 
 RECORD3D = ("metadata", "metadata.json")

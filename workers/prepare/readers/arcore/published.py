@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workers.geometry.rotations import conjugate, from_matrix, product, to_matrix
-from workers.prepare.arcore.anchors import Anchors
+from workers.prepare.readers.arcore.anchors import Anchors
 
 Array = NDArray[np.float64]
 
