@@ -154,7 +154,7 @@ def _estimated(
         )
     if len(shots) < PLENTY and "video" not in capture.metrics:
         warnings.append(f"{len(shots)} photos were used; {PLENTY} and more make a better model.")
-    told = _told("estimated", found, total)
+    told = {**_told("estimated", found, total), "mapper": found.method}
     up = (0.0, 1.0, 0.0) if frame.up else None
     return replace(
         capture,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -41,9 +41,10 @@ class Photos:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A map, and what its photos have in common."""
+    """A map, what made it, and what its photos have in common."""
 
     map: Map
+    method: Method
     looked: Looked
 
 
@@ -63,8 +64,9 @@ class Looked:
 def estimate(
     photos: Photos, method: Method, plugs: Plugs, threads: int, tell: Tell, known: Known = NOTHING
 ) -> Estimate:
-    """Cameras and points in a frame and a scale of their own. The global method (Pan et al. 2024) is believed
-    only where it fits; else the incremental one follows. known: what was matched before.
+    """Cameras and points in a frame and a scale of their own. The global method (Pan et al. 2024) is used
+    only where all lenses are known, as it is often wrong without, and believed only where its map fits; else
+    it is the incremental one. known: what was matched before.
 
     NumericError "poses_not_found" where fewer than 8 photos fit together.
     """
@@ -76,19 +78,22 @@ def estimate(
         for partners in _PARTNERS
     ]
     tell(0.6, "placing the photos")
+    if not all(camera.known for camera in photos.cameras):
+        method = "incremental"
     question = Question(
         photos.cameras, photos.camera_of, _keypoints(looked), trusted, sure, looked.found, method, None,
         _pixel(photos), threads,
     )  # fmt: skip
     made = mapped(question)
     if method == "global" and not (made.error < _WORSE * question.pixel and made.registered.all()):
-        made = mapped(Question(**{**vars(question), "method": "incremental"}))
+        method = "incremental"
+        made = mapped(replace(question, method=method))
     placed = int(made.registered.sum())
     if placed < _FEWEST:
         raise NumericError(
             "poses_not_found", f"only {placed} of {len(photos.greys)} photos fit together", found=placed
         )
-    return Estimate(made, looked)
+    return Estimate(made, method, looked)
 
 
 def refine(
@@ -102,7 +107,7 @@ def refine(
         photos.cameras, photos.camera_of, _keypoints(looked), [], looked.sure, looked.found, "incremental",
         poses, _pixel(photos), threads,
     )  # fmt: skip
-    return Estimate(mapped(question), looked)
+    return Estimate(mapped(question), "incremental", looked)
 
 
 def _matched(

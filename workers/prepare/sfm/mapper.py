@@ -138,6 +138,8 @@ class Scene:
         if method == "global":
             options = pycolmap.GlobalPipelineOptions()
             options.random_seed, options.num_threads = 0, self.threads
+            adjustment = options.mapper.bundle_adjustment
+            adjustment.refine_focal_length = adjustment.refine_extra_params = False
             models = pycolmap.global_mapping(database, self.folder, self._new_folder(), options)
         else:
             models = pycolmap.incremental_mapping(database, self.folder, self._new_folder(), self._pipeline())
