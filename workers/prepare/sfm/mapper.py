@@ -273,6 +273,8 @@ class Scene:
         options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = 0
         options.num_threads = self.threads
         options.min_model_size = 3
+        # It takes ten times as long to find a place for photos that have none, and finds wrong ones.
+        options.structure_less_registration_fallback = False
         options.ba_global_frames_ratio = options.ba_global_points_ratio = 1.3
         options.mapper.filter_max_reproj_error = _FARTHEST * self.pixel * slack
         for name in ("create_max_angle_error", "continue_max_angle_error"):
