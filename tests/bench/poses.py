@@ -28,10 +28,10 @@ from workers import local
 from workers.evaluate.pose_report import report
 from workers.evaluate.trajectory import Trajectory, compare
 from workers.geometry.similarity import align_cameras, moved
+from workers.prepare.frame import nearest_point
 from workers.prepare.readers.arcore import recording, session
 from workers.prepare.readers.arcore.compensation import compensate
 from workers.prepare.readers.arcore.published import published
-from workers.prepare.frame import nearest_point
 from workers.runtime import logs
 from workers.runtime.safe_input import IMAGE_SUFFIXES
 from workers.simulate.capture import simulate

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -38,11 +40,16 @@ async def test_photos_become_a_dataset_once_though_a_worker_is_killed_while_it_m
     async with asyncio.timeout(60):
         while (mapper := mapper_of(victim)) is None:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+    os.kill(mapper, signal.SIGSTOP)  # so that it does not end because it has done
     computing = victim.children()
     victim.end(signal.SIGKILL)
-    async with asyncio.timeout(5):  # nothing computes on for a worker that is gone
-        while any(alive(process) for process in (*computing, mapper)):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    try:
+        async with asyncio.timeout(10):  # nothing computes on for a worker that is gone
+            while any(alive(process) for process in (*computing, mapper)):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(mapper, signal.SIGKILL)
     (heir,) = await ships.start("prepare")
     (ready,) = await ships.outcome(PosesReady, "killed", patience=60)
     assert (ready.images, ready.posed, ready.masked) == (RIG.views, True, True)
@@ -75,11 +82,13 @@ async def are_right(ships: Fleet, ready: PosesReady) -> None:
 
 
 def mapper_of(service: Service) -> int | None:
-    """The process that maps, which the one that computes has started."""
+    """The process that maps, which the one that computes has started: once it has begun to, and COLMAP's
+    warnings go nowhere."""
     for child in service.children():
         for thread in Path(f"/proc/{child}/task").iterdir():
             for process in map(int, (thread / "children").read_text().split()):
-                if b"mapper.py" in Path(f"/proc/{process}/cmdline").read_bytes():
+                maps = b"mapper.py" in Path(f"/proc/{process}/cmdline").read_bytes()
+                if maps and os.readlink(f"/proc/{process}/fd/2") == os.devnull:
                     return process
     return None
 

@@ -27,7 +27,7 @@ from workers.segment import compute as segment
 
 Array = NDArray[np.float64]
 
-RIG = tabletop.rig(12)
+RIG = tabletop.rig(10)
 DISTANCE = float(np.median(np.linalg.norm(RIG.c2w[:, :3, 3], axis=1)))
 LENS = Lens((RIG.width, RIG.height), (RIG.fx, RIG.fy), (RIG.cx, RIG.cy))
 
@@ -43,10 +43,8 @@ def noise(folder: Path, count: int, size: tuple[int, int] = (360, 480)) -> list[
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"photo_{index:02d}_else.png" for index in range(count)]
     for index, name in enumerate(names):
-        pixels = np.random.default_rng(index).normal(128, 60, size)
-        Image.fromarray(cv2.GaussianBlur(pixels, (0, 0), 1.5).clip(0, 255).astype(np.uint8)).save(
-            folder / name
-        )
+        pixels = np.random.default_rng(index).normal(128, 250, size)
+        Image.fromarray(cv2.GaussianBlur(pixels, (0, 0), 4).clip(0, 255).astype(np.uint8)).save(folder / name)
     return names
 
 
