@@ -32,6 +32,8 @@ def files_of(capture: Path) -> list[tuple[str, Path]]:
         raise CaptureError(f"{capture} does not exist")
     if capture.is_dir():
         found = sorted(_walk(capture))
+    elif capture.suffix == ".jsonl":
+        raise CaptureError(f"{capture} has no photos in it; name the folder that it is in")
     elif capture.suffix == ".json":
         found = [(capture.name, capture), *_listed(capture)]
     else:

@@ -121,7 +121,7 @@ TRANSFORMS = {
         lambda c: edit(
             c, lambda d: [f["transform_matrix"][i].__setitem__(3, 1.0) for f in d["frames"] for i in range(3)]
         ),
-        "pose_invalid",
+        "poses_degenerate",
         "one place",
     ),
     "one photo twice": (

@@ -112,6 +112,21 @@ def test_poses_that_were_given_move_to_where_the_matches_fit() -> None:
     assert after < 0.05
 
 
+def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert mapped(question(ahead(3))).registered.all()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_how_much_of_what_photos_share_agrees_is_told() -> None:
+    right = ahead(3)
+    assert mapped(question(right)).agreement > 0.99
+    shuffled = {pair: np.stack([rows[:, 0], np.roll(rows[:, 1], 1)], 1) for pair, rows in ahead(6).items()}
+    both = {pair: rows for pair, rows in shuffled.items() if pair not in right} | right
+    found = mapped(question(right, trusted=[right, both], verified=both, matches=right))
+    assert 0.4 < found.agreement < 0.9
+
+
 def test_a_photo_that_matches_none_has_no_place() -> None:
     matches = {pair: rows for pair, rows in ahead(3).items() if 5 not in pair}
     found = mapped(question(matches))

@@ -12,6 +12,7 @@ from contracts.errors import (
     FormatUnsupported,
     ImageMissing,
     PoseInvalid,
+    PosesDegenerate,
     PosesUnreadable,
     TooFewImages,
     TooManyImages,
@@ -24,11 +25,13 @@ MAX_IMAGES = 600
 FARTHEST = 1e9
 FOCAL_RANGE = (0.05, 50.0)
 """Of the picture's width: from beyond any fisheye to beyond any telescope."""
+STRONGEST = 1e3
+"""Of distortion coefficients: a long lens may have large ones, whose effect is small."""
 LAYOUTS = (
     "Send photos or a video; or, with poses, a session.jsonl (ARCore), transforms.json (nerfstudio or "
     "instant-ngp), poses_bounds.npy (LLFF) or a COLMAP model beside the photos."
 )
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".3gp")
 OTHER_IMAGE_SUFFIXES = (".gif", ".bmp", ".tif", ".tiff", ".avif", ".dng", ".raw", ".cr2", ".nef", ".exr")
 
 
@@ -138,7 +141,7 @@ class Upload:
 
     def video(self) -> Path | None:
         """The only video. Raises FormatUnsupported where there are several."""
-        videos = [path for path in self.files if path.suffix.lower() in VIDEO_SUFFIXES]
+        videos = self.videos()
         if len(videos) > 1:
             names = ", ".join(path.name for path in videos)[:200]
             raise FormatUnsupported(
@@ -147,6 +150,9 @@ class Upload:
                 advice="Send one video of one walk around the object.",
             )
         return videos[0] if videos else None
+
+    def videos(self) -> list[Path]:
+        return [path for path in self.files if path.suffix.lower() in VIDEO_SUFFIXES]
 
     def images(self, folder: Path) -> list[Path]:
         """Pictures directly in a folder, in the order of their names."""
@@ -227,7 +233,7 @@ def checked_shots(shots: list[Shot]) -> None:
     positions = np.array([pose[:3, 3] for pose in poses])
     spread = np.ptp(positions, axis=0).max()
     if spread <= 1e-9 * max(1.0, float(np.abs(positions).max())):
-        raise PoseInvalid("all cameras stand at one place: nothing can be measured from there", file=names[0])
+        raise PosesDegenerate("all cameras stand at one place: nothing can be measured from there")
 
 
 def _check_lens(lens: Lens, name: str) -> None:
@@ -237,6 +243,8 @@ def _check_lens(lens: Lens, name: str) -> None:
         raise PosesUnreadable(
             f"the focal length of {name}, {lens.focal[0]:g} for {width:g} pixels, makes no sense", file=name
         )
+    if not all(abs(value) < STRONGEST for value in lens.distortion):
+        raise PosesUnreadable(f"the lens distortion of {name} makes no sense", file=name)
     if lens.centre and not (0 <= lens.centre[0] <= width and 0 <= lens.centre[1] <= height):
         raise PosesUnreadable(f"the principal point of {name} lies outside of it", file=name)
 

@@ -34,6 +34,8 @@ PLENTY = 50
 CLEARLY = 4.0
 """Times as well as the phone's own poses must others fit the photos to take their place: where it is less,
 they were measured to be farther from the truth."""
+CONTRADICTED = 0.6
+"""Agreement of a map below which it is not to be relied on; right ones were measured to have .7 and more."""
 STEPS = {
     "looking for features": "features",
     "matching photos": "matching",
@@ -152,6 +154,11 @@ def _estimated(
         warnings.append(
             f"The photos fall into {1 + len(found.map.others)} groups that do not meet; the largest is used."
         )
+    if found.map.agreement < CONTRADICTED:
+        warnings.append(
+            "Much of what neighbouring photos share contradicts the positions found, as where a pattern "
+            "repeats: the model may be wrong. Put something unmistakable beside the object, a newspaper say."
+        )
     if len(shots) < PLENTY and "video" not in capture.metrics:
         warnings.append(f"{len(shots)} photos were used; {PLENTY} and more make a better model.")
     told = {**_told("estimated", found, total), "mapper": found.method}
@@ -227,4 +234,5 @@ def _told(how: str, found: Estimate, total: int) -> dict[str, Any]:
         "pairs_taken_over": found.looked.taken,
         "points": len(found.map.points),
         "error": round(found.map.error, 3),
+        "agreement": round(found.map.agreement, 3),
     }

@@ -32,6 +32,7 @@ import json
 import os
 import queue
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Iterator
@@ -58,6 +59,8 @@ def _perform(task: dict[str, Any], answers: TextIO) -> dict[str, Any]:
         module = importlib.import_module(task["module"])
         long = "scratch" in inspect.signature(module.run).parameters
         more = {"scratch": Path(task["scratch"])} if long else {}
+        # What it leaves in the temporary folder, even where it is killed, goes with the job's own.
+        os.environ["TMPDIR"] = tempfile.tempdir = str(Path(task["inputs"]).parent)
         with metered() as usage:
             done = module.run(Path(task["inputs"]), Path(task["outputs"]), task["parameters"], report, **more)
         return {"done": done, "usage": usage}

@@ -40,6 +40,8 @@ MAX_JSON_BYTES = 64 << 20
 MAX_NPY_BYTES = 64 << 20
 CHUNK = 1 << 20
 
+DEEP = ("I", "I;16", "I;16B", "I;16L", "F")
+"""Modes of pictures of more than 8 bits."""
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif")
 SEND_INSTEAD = "Send photos as JPEG, PNG or WebP."
@@ -94,7 +96,7 @@ def read_image(path: Path, name: str) -> Picture:
         orientation = _orientation(image)
         stored = image.size
         upright = image.transpose(TRANSPOSE[orientation]) if orientation in TRANSPOSE else image
-        if upright.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
+        if upright.mode in DEEP:
             upright = _eight_bits(upright)
         has_alpha = "A" in upright.mode or "transparency" in upright.info
         pixels = np.asarray(upright.convert("RGBA" if has_alpha else "RGB"))
@@ -121,7 +123,7 @@ def read_glance(path: Path, name: str, longest: int) -> Glance:
     with _opened(path, name) as image:
         orientation, focal, stored = _orientation(image), _focal(image), image.size
         image.draft("L", (longest, longest))  # never smaller than that
-        grey = image.convert("L")
+        grey = (_eight_bits(image) if image.mode in DEEP else image).convert("L")
         grey.thumbnail((longest, longest), Image.Resampling.BOX)
         upright = grey.transpose(TRANSPOSE[orientation]) if orientation in TRANSPOSE else grey
     turned = orientation in (5, 6, 7, 8)

@@ -94,6 +94,8 @@ def _axes(c2w: Array, towards: Array, first: int, up: Array | None) -> Array:
     front = towards - (towards @ upwards) * upwards
     if np.linalg.norm(front) < 0.1:
         front = (c2w[first, :3, 1] @ upwards) * upwards - c2w[first, :3, 1]
+    if np.linalg.norm(front) < 1e-6:  # it lies on its side
+        front = (c2w[first, :3, 0] @ upwards) * upwards - c2w[first, :3, 0]
     front = front / np.linalg.norm(front)
     return np.stack([np.cross(upwards, front), -front, upwards])
 

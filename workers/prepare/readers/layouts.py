@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from contracts.errors import FormatUnsupported
+from workers.prepare.capture import LAYOUTS as OF_CAPTURES
 from workers.prepare.capture import Capture, Upload
 from workers.prepare.readers import colmap, llff, photos, transforms, video
 from workers.prepare.readers.arcore import exports, session
@@ -31,4 +33,10 @@ def read_capture(upload: Upload, kind: str = "auto") -> Capture:
     for name, find, read in LAYOUTS:
         if kind in ("auto", name) and (found := find(upload)) is not None:
             return read(upload, found)
+    if kind != "auto":
+        raise FormatUnsupported(
+            f"the capture is announced as {kind}, but nothing in it is of that kind",
+            file="The capture",
+            advice=f"Announce it as what it is, or leave `kind` to be found. {OF_CAPTURES}",
+        )
     upload.reject()

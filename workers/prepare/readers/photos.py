@@ -9,9 +9,14 @@ ASIDE = ("mask", "masks", "alpha", "depth", "depths", "confidence", "thumbnails"
 """Folders with pictures that are no photos."""
 
 
+FEWER = 8
+"""Photos beside a video are something else: its thumbnail, say."""
+
+
 def find(upload: Upload) -> Path | None:
     """The folder that the photos lie below."""
-    return upload.root if _photos(upload) else None
+    photos = len(_photos(upload))
+    return upload.root if photos >= FEWER or (photos and not upload.videos()) else None
 
 
 def read(upload: Upload, path: Path) -> Capture:

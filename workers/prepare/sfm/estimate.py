@@ -70,6 +70,17 @@ def estimate(
 
     NumericError "poses_not_found" where fewer than 8 photos fit together.
     """
+    try:
+        return _estimate(photos, method, plugs, threads, tell, known)
+    except NumericError:
+        if known is NOTHING:
+            raise
+        return _estimate(photos, method, plugs, threads, tell, NOTHING)  # it may have been wrong
+
+
+def _estimate(
+    photos: Photos, method: Method, plugs: Plugs, threads: int, tell: Tell, known: Known
+) -> Estimate:
     looked = _matched(photos, None, plugs, threads, tell, known)
     sure = looked.sure
     support = {pair: len(rows) for pair, rows in sure.items()}

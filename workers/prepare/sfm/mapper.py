@@ -43,13 +43,20 @@ def main() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print
+    for level in (
+        "INFO",
+        "WARNING",
+        "ERROR",
+        "FATAL",
+    ):  # to no files, which would stay in the temporary folder
+        pycolmap.logging.set_log_destination(getattr(pycolmap.logging.Level, level), "")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # it warns of each photo that it was not given to read
     question = pickle.load(sys.stdin.buffer)
     try:
         with tempfile.TemporaryDirectory(prefix="phototwin-sfm-") as folder:
             found: object = answer(Path(folder), **question)
     except Exception as error:
-        found = RuntimeError(f"{type(error).__name__}: {error}")
+        found = RuntimeError(str(error))
     pickle.dump(found, answers)
     answers.close()
 
@@ -84,7 +91,9 @@ def answer(
     misfit = (
         None if poses is None else (scene.misfit(scene.posed(poses), agreeing), scene.misfit(model, agreeing))
     )
-    return {**scene.told(model), "others": others, "error": error, "misfit": misfit}
+    strong = {pair: verified[pair] for chosen in trusted for pair in chosen} or verified
+    agreement = scene.agreement(model, strong)
+    return {**scene.told(model), "others": others, "error": error, "agreement": agreement, "misfit": misfit}
 
 
 class View(NamedTuple):
@@ -121,14 +130,13 @@ class Scene:
         """Of the maps begun from one set of pairs or another, the one that agrees with most of what the
         photos' strongest partners share; the first that agrees with about all of it."""
         strong = {pair: verified[pair] for matches in trusted for pair in matches}
-        whole = sum(len(rows) for rows in strong.values())
-        best, chosen = -1, (pycolmap.Reconstruction(), [0])
+        best, chosen = -1.0, (pycolmap.Reconstruction(), [0])
         for matches in trusted:
             model, others = self.mapped(matches, method)
-            agreed = sum(len(rows) for rows in self.agreeing(model, strong, {}, 1.0).values())
+            agreed = self.agreement(model, strong)
             if agreed > _CLEARLY * best:
                 best, chosen = agreed, (model, others)
-            if agreed > _ABOUT_ALL * whole:
+            if agreed > _ABOUT_ALL:
                 break
         return chosen
 
@@ -179,6 +187,11 @@ class Scene:
             if len(fit) >= _FEWEST:
                 kept[one, other] = fit
         return kept
+
+    def agreement(self, model: pycolmap.Reconstruction, matches: Matches) -> float:
+        """Share of the matches that agree with the model."""
+        whole = sum(len(rows) for rows in matches.values())
+        return sum(len(rows) for rows in self.agreeing(model, matches, {}, 1.0).values()) / max(1, whole)
 
     def misfit(self, model: pycolmap.Reconstruction, matches: Matches) -> float:
         """Median distance in pixels of the matches from their epipolar lines."""

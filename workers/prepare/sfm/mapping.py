@@ -58,7 +58,8 @@ class Question:
 class Map:
     """c2w (N,4,4) OpenGL, NaN for photos that have no place in it. lenses (C,8) as `Camera.lens`, points
     (P,3). seen (O,3): point, photo, keypoint. others: photos in further models, which are left out. error:
-    mean reprojection error in pixels. misfit: where poses were given, the median distance of matches from
+    mean reprojection error in pixels. agreement: the share of what photos have in common with those most
+    alike that agrees with it. misfit: where poses were given, the median distance of matches from
     their epipolar lines by those poses, and by these.
     """
 
@@ -68,6 +69,7 @@ class Map:
     seen: NDArray[np.int64]
     others: list[int]
     error: float
+    agreement: float
     misfit: tuple[float, float] | None
 
     @property
@@ -80,13 +82,15 @@ def mapped(question: Question) -> Map:
     """Raises NumericError "poses_not_found", also where the program dies: then COLMAP's assumptions
     failed."""
     asked = {**vars(question), "cameras": [asdict(camera) for camera in question.cameras]}
-    # Waiting threads that spin would take the other processor from whoever works there.
-    environment = {**os.environ, "OMP_NUM_THREADS": str(question.threads), "OMP_WAIT_POLICY": "passive"}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": str(question.threads),
+        "OMP_WAIT_POLICY": "passive",  # spinning would take the other processor from whoever works there
+    }
     ran = subprocess.run(
         [sys.executable, str(_MAPPER)], input=pickle.dumps(asked), stdout=subprocess.PIPE, env=environment
     )
     if ran.returncode or not ran.stdout:
-        raise NumericError("poses_not_found", f"the mapper ended with {ran.returncode}", found=0)
+        raise NumericError("poses_not_found", f"mapping them ended with {ran.returncode}", found=0)
     found = pickle.loads(ran.stdout)
     if isinstance(found, Exception):
         raise NumericError("poses_not_found", str(found), found=0)

@@ -48,7 +48,7 @@ def read_record3d(upload: Upload, path: Path) -> Capture:
             columns = [*right, 0.0, *up, 0.0, *back, 0.0, *pose[4:7], 1.0]
             lens = {"width": width, "height": height, "fx": fx, "fy": fy, "cx": cx, "cy": cy}
             frames.append(_frame(number, photos[number].relative_to(path.parent), columns, lens))
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise PosesUnreadable(f"{path.name} is not Record3D's: {_said(error)}", file=path.name) from None
     return recorded(upload, path, frames)
 
@@ -80,7 +80,7 @@ def _scanner_frames(upload: Upload, folder: Path) -> Iterator[SessionFrame]:
             lens = {"width": width, "height": height, "fx": k[0], "fy": k[4], "cx": k[2], "cy": k[5]}
             columns = [rows[4 * row + column] for column in range(4) for row in range(4)]
             yield _frame(int(path.stem.removeprefix("frame_")), photo.relative_to(folder), columns, lens)
-        except (LookupError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise PosesUnreadable(
                 f"{path.name} is not 3D Scanner App's: {_said(error)}", file=path.name
             ) from None

@@ -22,7 +22,7 @@ from workers.prepare.readers.arcore.recording import (
     shots,
     turned,
 )
-from workers.prepare.readers.video import frames_at
+from workers.prepare.readers.video import frames_at, unused
 from workers.runtime.safe_input import MAX_JSON_BYTES
 
 Array = NDArray[np.float64]
@@ -149,7 +149,7 @@ def _images(
     chosen = along_the_way(c2w, OF_A_RECORDING)
     times = [float(frames[k].video_time or 0) for k in chosen]
     found: dict[Path, int] = {}
-    for k, image in zip(chosen, frames_at(video, times, video.with_suffix("")), strict=True):
+    for k, image in zip(chosen, frames_at(video, times, unused(video)), strict=True):
         found.setdefault(image, k)  # two times may mean one picture
     return {k: image for image, k in found.items()}
 

@@ -28,9 +28,7 @@ def read(upload: Upload, path: Path, frames: int = FRAMES) -> Capture:
     Raises FormatUnsupported, UploadTooLarge, VideoTooLong, VideoUnreadable, ImageTooLarge, ImageTooSmall.
     """
     name = path.relative_to(upload.root).as_posix()
-    folder = path.with_suffix("")
-    while folder.exists():
-        folder = folder.with_name(f"{folder.name}_")
+    folder = unused(path)
     with opened(path, name) as video:
         measured: list[int] = []
         meter = selection.Meter()
@@ -61,6 +59,14 @@ def read(upload: Upload, path: Path, frames: int = FRAMES) -> Capture:
         }
         warnings = _warnings(video, len(shots), blurred, meter.standing(times))
     return Capture(shots, ordered=True, warnings=warnings, metrics={"video": metrics})
+
+
+def unused(path: Path) -> Path:
+    """A folder for the frames of the video at `path`, which nothing else has."""
+    folder = path.with_suffix("")
+    while folder.exists():
+        folder = folder.with_name(f"{folder.name}_")
+    return folder
 
 
 def frames_at(path: Path, times: list[float], folder: Path) -> list[Path]:

@@ -68,7 +68,7 @@ def opened(path: Path, name: str) -> Iterator[Video]:
         with path.open("rb") as file:
             yield Video(file, name)
     except FFmpegError as error:
-        raise VideoUnreadable(f"{name} is damaged: {error}", file=name) from None
+        raise VideoUnreadable(f"{name} is damaged: {error.strerror}", file=name) from None
 
 
 class Video:
