@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 
+import hypothesis
 import pytest
 
 from tests.servers.ceph import Ceph, ObjectStore
@@ -18,6 +19,10 @@ from tests.servers.rabbitmq import Broker, RabbitMQ
 
 AMQP_URL = "PHOTOTWIN_TEST_AMQP_URL"
 S3_URL, S3_KEY, S3_SECRET = "PHOTOTWIN_TEST_S3_URL", "PHOTOTWIN_TEST_S3_KEY", "PHOTOTWIN_TEST_S3_SECRET"
+
+# How long an example takes is the machine's affair: on a busy one a deadline fails what is right.
+hypothesis.settings.register_profile("phototwin", deadline=None)
+hypothesis.settings.load_profile("phototwin")
 
 PRIVATE_RABBITMQ = pytest.StashKey[RabbitMQ]()
 

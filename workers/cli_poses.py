@@ -42,8 +42,9 @@ def compare_poses(
             out.mkdir(parents=True, exist_ok=True)
             write_plot(out / "trajectories.png", comparison, (f"A: {Path(a).name}", f"B: {Path(b).name}"))
             (out / "difference.json").write_text(json.dumps(pose_report.difference(comparison), indent=1))
-    except PhototwinError as error:
-        fail(f"{error.message} ({error.code})")
-    except (CannotEvaluate, CaptureError, OSError) as error:
-        fail(str(error))
+    except (PhototwinError, CannotEvaluate, CaptureError, OSError) as error:
+        code = {"code": error.code} if isinstance(error, PhototwinError) else {}
+        if as_json:
+            print(json.dumps({"error": {**code, "message": str(error)}}))
+        fail(f"{error} ({error.code})" if isinstance(error, PhototwinError) else str(error))
     print(json.dumps(report) if as_json else pose_report.in_words(report))

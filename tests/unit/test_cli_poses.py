@@ -44,6 +44,8 @@ def refusal(*arguments: object) -> str:
     said: str = result.stderr
     assert said.startswith("phototwin: ")
     assert said.count("\n") == 1, "one sentence"
+    told = json.loads(call(*arguments, "--json").stdout)["error"]["message"]
+    assert told in said
     return said
 
 

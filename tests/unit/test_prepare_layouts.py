@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from contracts.errors import FormatUnsupported, PosesUnreadable
+from contracts.errors import FormatUnsupported, ImageUnreadable, PosesUnreadable
 from tests.captures import Rig, write
 from workers.prepare.capture import Upload, checked_shots
 from workers.prepare.readers import photos
@@ -74,3 +74,9 @@ def test_a_session_named_without_its_folder_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "session.jsonl").write_text("{}")
     with pytest.raises(CaptureError, match="name the folder"):
         files_of(tmp_path / "session.jsonl")
+
+
+def test_an_empty_file_is_told_to_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"")
+    with pytest.raises(ImageUnreadable, match=r"a\.jpg is empty"):
+        read_glance(tmp_path / "a.jpg", "a.jpg", 640)

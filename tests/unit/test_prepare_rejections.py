@@ -152,7 +152,7 @@ TRANSFORMS = {
     "not json": (overwrite("transforms.json", b"{frames"), "poses_unreadable", "JSON"),
     "json too deep": (overwrite("transforms.json", b"[" * 100_000), "poses_unreadable", "JSON"),
     "not a picture": (overwrite("images/photo_03.png", b"hello"), "format_unsupported", "photo_03"),
-    "empty picture": (overwrite("images/photo_03.png", b""), "format_unsupported", "photo_03"),
+    "empty picture": (overwrite("images/photo_03.png", b""), "image_unreadable", "photo_03"),
     "gif": (overwrite("images/photo_03.png", b"GIF89a" + b"\0" * 40), "format_unsupported", "photo_03"),
     "damaged": (overwrite("images/photo_03.png", png_claiming(100, 100)), "image_unreadable", "photo_03"),
     "too many pixels": (

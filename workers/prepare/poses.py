@@ -61,7 +61,7 @@ def posed(
     Raises PosesNotFound, TooFewImages; NumericError as `plugged`.
     """
     estimated = parameters["ignore_poses"] or not capture.posed
-    if len(capture.shots) == 1:
+    if len(capture.shots) == 1 and not capture.ordered:
         return replace(capture, shots=[replace(capture.shots[0], c2w=None)])
     refined = {"always": True, "auto": capture.tracked, "never": False}[parameters["refine_poses"]]
     if not estimated and not refined:

@@ -170,6 +170,8 @@ def _opened(path: Path, name: str) -> Iterator[Image.Image]:
     except UnidentifiedImageError:
         with path.open("rb") as file:
             head = file.read(16)
+        if not head:
+            raise ImageUnreadable(f"{name} is empty", file=name) from None
         if _claims_a_format_we_read(head):
             raise ImageUnreadable(f"{name} is damaged: no decoder accepts it", file=name) from None
         if _is_heif(head):

@@ -2,6 +2,7 @@
 world.
 """
 
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def parse(path: Path) -> tuple[SessionHeader, list[SessionFrame]]:
             if not line.strip():
                 continue
             try:
-                record = parse_line(line)
+                record = parse_line(line.removeprefix(BOM_UTF8))
             except ValueError as error:
                 raise PosesUnreadable(f"{where}: {error}", file=where) from None
             if isinstance(record, SessionHeader) != (header is None):
