@@ -36,6 +36,8 @@ CLEARLY = 4.0
 they were measured to be farther from the truth."""
 CONTRADICTED = 0.6
 """Agreement of a map below which it is not to be relied on; right ones were measured to have .7 and more."""
+BELIEVED = 0.7
+"""Agreement of a map that may take the place of poses that were given."""
 STEPS = {
     "looking for features": "features",
     "matching photos": "matching",
@@ -185,7 +187,7 @@ def _refined(capture: Capture, photos: Photos, plugs: Plugs, tell: Tell, known: 
     before, after = found.map.misfit or (0.0, 0.0)
     back = align_cameras(found.map.c2w, given).similarity
     shift = np.linalg.norm(moved(back, found.map.c2w)[:, :3, 3] - given[:, :3, 3], axis=1)
-    better = before > CLEARLY * after
+    better = before > CLEARLY * after and found.map.agreement > BELIEVED
     told = {
         **_told("refined" if better else "given", found, len(given)),
         "misfit": [round(before, 3), round(after, 3)],

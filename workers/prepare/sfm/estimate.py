@@ -82,18 +82,13 @@ def _estimate(
     photos: Photos, method: Method, plugs: Plugs, threads: int, tell: Tell, known: Known
 ) -> Estimate:
     looked = _matched(photos, None, plugs, threads, tell, known)
-    sure = looked.sure
-    support = {pair: len(rows) for pair, rows in sure.items()}
-    trusted = [
-        {pair: sure[pair] for pair in skeleton.strongest(support, len(photos.greys), partners)}
-        for partners in _PARTNERS
-    ]
+    trusted = [_trusted(looked.sure, len(photos.greys), partners) for partners in _PARTNERS]
     tell(0.6, "placing the photos")
     if not all(camera.known for camera in photos.cameras):
         method = "incremental"
     question = Question(
-        photos.cameras, photos.camera_of, _keypoints(looked), trusted, sure, looked.found, method, None,
-        _pixel(photos), threads,
+        photos.cameras, photos.camera_of, _keypoints(looked), trusted, looked.sure, looked.found, method,
+        None, _pixel(photos), threads,
     )  # fmt: skip
     made = mapped(question)
     if method == "global" and not (made.error < _WORSE * question.pixel and made.registered.all()):
@@ -114,9 +109,10 @@ def refine(
     whole keeps its place, turn and size. NumericError "poses_not_found" where too few photos fit together."""
     looked = _matched(photos, poses, plugs, threads, tell, known)
     tell(0.6, "refining poses")
+    trusted = [_trusted(looked.sure, len(photos.greys), _PARTNERS[0])]
     question = Question(
-        photos.cameras, photos.camera_of, _keypoints(looked), [], looked.sure, looked.found, "incremental",
-        poses, _pixel(photos), threads,
+        photos.cameras, photos.camera_of, _keypoints(looked), trusted, looked.sure, looked.found,
+        "incremental", poses, _pixel(photos), threads,
     )  # fmt: skip
     return Estimate(mapped(question), "incremental", looked)
 
@@ -156,6 +152,11 @@ def _matched(
     keep = kept(way, features, both)
     upright = list(map(turned_back, features, turns))
     return Looked(upright, len(both), len(before), found, sure, keep)
+
+
+def _trusted(sure: Matched, count: int, partners: int) -> Matched:
+    support = {pair: len(rows) for pair, rows in sure.items()}
+    return {pair: sure[pair] for pair in skeleton.strongest(support, count, partners)}
 
 
 def _keypoints(looked: Looked) -> list[NDArray[np.float32]]:
