@@ -2,13 +2,15 @@
 nothing kept when the process ends."""
 
 import asyncio
+import math
+import re
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from broker.interface import Headers, Message
+from broker.interface import AGAIN, Headers, Message
 from broker.topology import Topology
 from contracts.errors import BrokerUnavailable, EventReturned
 
@@ -29,6 +31,7 @@ class _Queue:
     arguments: dict[str, Any]
     ready: deque[_Queued] = field(default_factory=deque)
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
+    consumers: int = 0
 
 
 class Broker:
@@ -37,6 +40,7 @@ class Broker:
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
         self._queues = {q.name: _Queue(q.name, dict(q.arguments)) for q in topology.queues()}
+        self._policies = [(re.compile(p.pattern), p.definition) for p in topology.policies()]
         self._log: list[Message] = []
         self._logged = asyncio.Condition()
         self._listeners: list[asyncio.Queue[Message]] = []
@@ -44,15 +48,17 @@ class Broker:
         self._closed = False
 
     async def publish(self, message: Message) -> None:
-        if not await self.route(self.topology.events, message.routing_key, message):
-            raise EventReturned(f"no queue is bound for routing key {message.routing_key!r}")
+        await self.route(self.topology.events, message.routing_key, message)
+
+    async def send(self, queue: str, message: Message) -> None:
+        await self.route(self.topology.work, queue, message)
 
     async def publish_progress(self, message: Message) -> None:
         for listener in self._listeners:
             listener.put_nowait(message)
 
-    async def route(self, exchange: str, routing_key: str, message: Message) -> bool:
-        """Into every queue bound to the exchange for the key; false where there is none."""
+    async def route(self, exchange: str, routing_key: str, message: Message, ttl: float = math.inf) -> None:
+        """Into every queue bound to the exchange for the key; raises EventReturned where there is none."""
         if self._closed:
             raise BrokerUnavailable("the broker was closed")
         kinds = {e.name: e.type for e in self.topology.exchanges()}
@@ -61,20 +67,21 @@ class Broker:
             for b in self.topology.bindings()
             if b.exchange == exchange and _matches(kinds[exchange], b.routing_key, routing_key)
         ]
-        if exchange == "":
-            targets = [routing_key]
+        if not targets:
+            raise EventReturned(f"no queue is bound to {exchange} for routing key {routing_key!r}")
         for target in targets:
-            await self._enqueue(self._queues[target], _Queued(message, routing_key))
-        return bool(targets)
+            await self._enqueue(self._queues[target], _Queued(message, routing_key), most=ttl)
 
-    async def _enqueue(self, queue: _Queue, item: _Queued, *, front: bool = False) -> None:
+    async def _enqueue(
+        self, queue: _Queue, item: _Queued, *, front: bool = False, most: float = math.inf
+    ) -> None:
         if queue.name == self.topology.outcomes:
             async with self._logged:
                 self._log.append(item.message)
                 self._logged.notify_all()
             return
         if ttl := queue.arguments.get("x-message-ttl"):
-            timer = asyncio.create_task(self._expire(queue, item, ttl / 1000))
+            timer = asyncio.create_task(self._expire(queue, item, min(most, ttl / 1000)))
             self._timers.add(timer)
             timer.add_done_callback(self._timers.discard)
             return
@@ -89,9 +96,14 @@ class Broker:
 
     async def _return(self, queue: _Queue, item: _Queued) -> None:
         """Back to the queue's head after a consumer ended without settling; dead once too often."""
-        limit = queue.arguments.get("x-delivery-limit")
-        if limit is not None and item.returns >= limit:
-            arguments = queue.arguments
+        arguments = queue.arguments
+        rules = [arguments.get("x-delivery-limit", math.inf)]
+        rules += [
+            definition.get("delivery-limit", math.inf)
+            for pattern, definition in self._policies
+            if pattern.match(queue.name)
+        ]
+        if 0 <= min(rules) <= item.returns:
             await self.route(
                 arguments["x-dead-letter-exchange"], arguments["x-dead-letter-routing-key"], item.message
             )
@@ -105,20 +117,39 @@ class Broker:
 
         async def deliveries() -> AsyncGenerator[Delivery, None]:
             while True:
-                await unsettled.acquire()
-                async with source.arrived:
-                    await source.arrived.wait_for(lambda: source.ready)
-                    delivery = Delivery(self, source, source.ready.popleft(), unsettled)
-                pending.append(delivery)
-                yield delivery
+                yield await self._deliver(source, unsettled, pending)
 
         generator = deliveries()
+        source.consumers += 1
         try:
             yield generator
         finally:
+            source.consumers -= 1
             await generator.aclose()
             for delivery in pending:
                 await delivery.lost()
+
+    @asynccontextmanager
+    async def inbox(self, queues: Sequence[str]) -> AsyncIterator["Inbox"]:
+        inbox = Inbox(self, {queue: self._queues[queue] for queue in queues})
+        try:
+            yield inbox
+        finally:
+            await inbox.close()
+
+    async def _deliver(
+        self, queue: _Queue, unsettled: asyncio.Semaphore, pending: list["Delivery"]
+    ) -> "Delivery":
+        """The next message of the queue, once another may be unsettled."""
+        await unsettled.acquire()
+        try:
+            async with queue.arrived:
+                await queue.arrived.wait_for(lambda: queue.ready)
+                pending.append(Delivery(self, queue, queue.ready.popleft(), unsettled))
+        except asyncio.CancelledError:
+            unsettled.release()
+            raise
+        return pending[-1]
 
     @asynccontextmanager
     async def outcomes(
@@ -160,10 +191,54 @@ class Broker:
     async def depth(self, queue: str) -> int:
         return len(self._queues[queue].ready)
 
+    async def listeners(self, queue: str) -> int:
+        return self._queues[queue].consumers
+
     async def close(self) -> None:
         self._closed = True
         for timer in self._timers:
             timer.cancel()
+
+
+class Inbox:
+    """`broker.interface.Inbox` of the embedded broker."""
+
+    def __init__(self, broker: Broker, queues: dict[str, _Queue]) -> None:
+        self._broker, self._queues = broker, queues
+        self._pending: list[Delivery] = []
+        self._arrived: asyncio.Queue[Delivery] = asyncio.Queue()
+        self._listening: list[asyncio.Task[None]] = []
+
+    async def take(self, queue: str) -> "Delivery | None":
+        source = self._queues[queue]
+        if not source.ready:
+            return None
+        return await self._broker._deliver(source, asyncio.Semaphore(1), self._pending)
+
+    async def listen(self) -> None:
+        async def hear(queue: _Queue) -> None:
+            unsettled = asyncio.Semaphore(1)
+            while True:
+                await self._arrived.put(await self._broker._deliver(queue, unsettled, self._pending))
+
+        self._listening = [asyncio.create_task(hear(queue)) for queue in self._queues.values()]
+
+    async def arrival(self) -> "Delivery":
+        return await self._arrived.get()
+
+    async def hush(self) -> None:
+        for task in self._listening:
+            task.cancel()
+        await asyncio.gather(*self._listening, return_exceptions=True)
+        while not self._arrived.empty():
+            await self._arrived.get_nowait().give_back()
+
+    async def close(self) -> None:
+        """What is unsettled comes again."""
+        for task in self._listening:
+            task.cancel()
+        for delivery in self._pending:
+            await delivery.lost()
 
 
 class Delivery:
@@ -172,6 +247,7 @@ class Delivery:
     def __init__(self, broker: Broker, queue: _Queue, item: _Queued, slot: asyncio.Semaphore) -> None:
         self.message = item.message
         self.returns = item.returns
+        self.again = item.returns > 0 or AGAIN in item.message.headers
         self._broker, self._queue, self._item, self._slot = broker, queue, item, slot
         self._settled = False
 
@@ -182,16 +258,22 @@ class Delivery:
 
     async def retry(self, body: bytes, delay: float) -> None:
         exchange = self._broker.topology.retry(delay)
-        await self._broker.route(exchange, self._queue.name, replace(self.message, body=body))
+        await self._broker.route(exchange, self._queue.name, replace(self.message, body=body), delay)
         await self.ack()
 
     async def give_back(self) -> None:
-        await self._broker.route("", self._queue.name, self.message)
+        headers = {**self.message.headers, AGAIN: 1}
+        await self._broker.send(self._queue.name, replace(self.message, headers=headers))
         await self.ack()
 
-    async def dead_letter(self, headers: Headers) -> None:
+    async def forward(self, queue: str) -> None:
+        await self._broker.send(queue, self.message)
+        await self.ack()
+
+    async def dead_letter(self, worker: str, headers: Headers) -> None:
         message = replace(self.message, headers={**self.message.headers, **headers})
-        await self._broker.route(self._broker.topology.dead, self._queue.name, message)
+        topology = self._broker.topology
+        await self._broker.route(topology.dead, topology.dead_letter_queue(worker), message)
         await self.ack()
 
     async def lost(self) -> None:

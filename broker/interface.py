@@ -5,15 +5,19 @@
 - a delivery not settled when its consumer ends comes again, to whoever consumes next;
 - a message delivered more often than the queue's limit without being settled ends in the queue's
   dead-letter queue;
-- `retry`, `give_back` and `dead_letter` first put the message safely elsewhere, then ack it here.
+- `retry`, `give_back`, `forward` and `dead_letter` first put the message safely elsewhere, then ack it here.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 Headers = Mapping[str, str | int]
+
+
+AGAIN = "phototwin-again"
+"""The header of a message that was given back."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Message:
 
 
 class Delivery(Protocol):
-    """One message handed to a consumer; settle it with exactly one of the four methods.
+    """One message handed to a consumer; settle it with exactly one of the methods.
 
     All raise DeliveryLost where the connection it came over is gone: the message then comes again by
     itself. Those that put it elsewhere raise BrokerUnavailable or EventReturned where that cannot be
@@ -37,17 +41,42 @@ class Delivery(Protocol):
     message: Message
     returns: int
     """How often it came back before, as far as the broker counts (crashes included)."""
+    again: bool
+    """Whether somebody may have worked on it before."""
 
     async def ack(self) -> None: ...
 
     async def retry(self, body: bytes, delay: float) -> None:
-        """Come again with this body after about `delay` seconds: the next longer tier there is."""
+        """Come again with this body after `delay` seconds, or, behind others, up to the next longer tier."""
 
     async def give_back(self) -> None:
         """Come again at once, for another worker, with nothing counted against it."""
 
-    async def dead_letter(self, headers: Headers) -> None:
-        """To this queue's dead-letter queue, with headers that say why."""
+    async def forward(self, queue: str) -> None:
+        """Into another queue, as it is."""
+
+    async def dead_letter(self, worker: str, headers: Headers) -> None:
+        """To the worker's dead-letter queue, with headers that say why."""
+
+
+class Inbox(Protocol):
+    """Several queues, of which one message at a time is worked on. Where `listen` is the faster way to learn
+    of a message, `take` is the sure one: it asks the broker.
+
+    All raise BrokerUnavailable.
+    """
+
+    async def take(self, queue: str) -> Delivery | None:
+        """The oldest message of a queue; None where it is empty."""
+
+    async def listen(self) -> None:
+        """From now on be sent messages as they come, at most one of each queue that is not settled."""
+
+    async def arrival(self) -> Delivery:
+        """The next of those that were sent."""
+
+    async def hush(self) -> None:
+        """Be sent no more; what was sent and is in nobody's hands yet is given back."""
 
 
 class Broker(Protocol):
@@ -77,7 +106,16 @@ class Broker(Protocol):
     def progress(self) -> AbstractAsyncContextManager[AsyncGenerator[Message, None]]:
         """Progress messages published from now on."""
 
+    def inbox(self, queues: Sequence[str]) -> AbstractAsyncContextManager[Inbox]:
+        """What is unsettled when the context ends comes again."""
+
+    async def send(self, queue: str, message: Message) -> None:
+        """To one of our queues by its name: persistent, confirmed, mandatory; raises as `publish` does."""
+
     async def depth(self, queue: str) -> int:
         """How many messages wait in a queue (those being worked on not counted)."""
+
+    async def listeners(self, queue: str) -> int:
+        """How many consume from it."""
 
     async def close(self) -> None: ...

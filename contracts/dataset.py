@@ -1,12 +1,16 @@
 """What lies in the object store: the layout of keys, the manifest of a stage, and `cameras.json`.
 
     captures/{tenant}/{capture_id}/
+        capture.json                              who asked the gateway for it, and for what
+        announced/{generation}.json               the gateway's own `dataset.uploaded`, once and for all
         upload/...                                as the phone sent it
         {dataset|masks|mesh|model}/{job_key}/     one folder for each job of a stage
             {sha256}/{name}                       artefacts, content-addressed
             manifest.json                         written last, once and for all
         checkpoints/{job_key}/{sha256}/{name}     states of a job that runs, gone when it is done
         previews/{job_key}/latest.{glb,png}       how its result looks so far
+        running/{job_key}                         there while the job is computed
+        outcomes/{generation}.json                the event it ended with, cancelled or not, once and for all
 
 `poses_bounds.npy`: (N, 17) float64, a row for each image in the order of `cameras.json`; the LLFF
 layout: 3x5 row-major [R | t | (height, width, focal)] with camera-to-world columns [down, right,
@@ -55,8 +59,20 @@ def preview_key(event: Event, job_key: str, suffix: str) -> str:
     return f"{event.folder}previews/{job_key}/latest{suffix}"
 
 
-def cancelled_key(event: Event) -> str:
-    return event.folder + "cancelled.json"
+def running_key(event: Event, job_key: str) -> str:
+    return f"{event.folder}running/{job_key}"
+
+
+def capture_key(event: Event) -> str:
+    return f"{event.folder}capture.json"
+
+
+def announced_key(event: Event) -> str:
+    return f"{event.folder}announced/{event.generation}.json"
+
+
+def outcome_key(event: Event) -> str:
+    return f"{event.folder}outcomes/{event.generation}.json"
 
 
 class Artefact(ObjectRef):
@@ -127,9 +143,10 @@ def manifest_ref(key: str, body: bytes, manifest: Manifest) -> ManifestRef:
 def job_key(
     event: Event, stage: Stage, inputs: Mapping[str, str], algorithm: str, parameters: Mapping[str, Any]
 ) -> str:
-    """SHA-256 over all that decides what a job computes, and for whom."""
+    """SHA-256 over all that decides what a job computes, and for whom. The version of the event is not of
+    that: an event and its twin in another version ask for the same job, also across an upgrade."""
     identity = [
-        event.event_type(),
+        event.routing_key,
         event.tenant,
         event.capture_id,
         event.generation,

@@ -59,6 +59,7 @@
     │   ├── ComputeDied            compute_died
     │   └── ComputeFailed          compute_failed (nobody foresaw it: a bug as a rule)
     ├── TimeLimitExceeded          dead-letter: time_limit_exceeded
+    ├── WorkerDied                 dead-letter: worker_died (killed over it again and again)
     └── CaptureCancelled           abort: capture_cancelled, in silence
 
 A leaf's `code` is its name in `errors.json`, the language-neutral table that holds, for each code,
@@ -380,6 +381,13 @@ class ComputeFailed(TransientError):
     """The computation raised something nobody foresaw; `params["stack"]` says where."""
 
     code = "compute_failed"
+
+
+class WorkerDied(PhototwinError):
+    """The event was given to workers as often as the broker allows, and none of them settled it."""
+
+    code = "worker_died"
+    disposition = Disposition.DEAD_LETTER
 
 
 class TimeLimitExceeded(PhototwinError):

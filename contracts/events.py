@@ -1,12 +1,14 @@
-"""The events, one model each and version 1 of all (the README has them in one table).
+"""The events, one model each, of its newest version (the README has them in one table; `upcast.py` has the
+earlier versions). `schemas/` is made from them: after a change run `phototwin schemas export`.
 
 Field rules are checked on decoding; fields nobody here knows are kept, so that an older worker
 passes on what a newer publisher said.
 """
 
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, StrictBool, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from contracts.fields import (
     Bytes,
@@ -16,135 +18,56 @@ from contracts.fields import (
     ManifestRef,
     ObjectKey,
     ObjectRef,
-    RelativePath,
     Sha256,
     Slug,
     Stem,
     World,
 )
+from contracts.options import LANES as LANES
+from contracts.options import Dictionary as Dictionary
+from contracts.options import Hint as Hint
+from contracts.options import Lane as Lane
+from contracts.options import Mapper as Mapper
+from contracts.options import Options as Options
+from contracts.options import Origin as Origin
+from contracts.options import Profile as Profile
+from contracts.options import Refine as Refine
+from contracts.options import Segmenter as Segmenter
 
 Stage = Literal["prepare", "segment", "reconstruct", "package"]
-Profile = Literal["preview", "standard", "high"]
-Segmenter = Literal["auto", "multiview", "carvekit", "onnx"]
-Mapper = Literal["incremental", "global"]
-Refine = Literal["auto", "always", "never"]
 Kind = Literal["auto", "session", "transforms", "llff", "record3d", "scanner", "colmap", "photos", "video"]
-Dictionary = Literal["4x4_50", "5x5_50", "6x6_50", "april_36h11"]
 MAX_LOSSES = 16
 
-
-def _not_one(holdout: int) -> int:
-    if holdout == 1:
-        raise ValueError("must be 0 or at least 2: with 1 no view would be left")
-    return holdout
-
-
-Part = Annotated[float, Field(ge=0, le=1)]
-"""Of a photo's width or height, as it is shown upright, from its top left."""
-
-
-class Tap(Contract):
-    """A point of a photo that is on the object, or is not."""
-
-    x: Part
-    y: Part
-    object: StrictBool = True
-
-
-class Hint(Contract):
-    """What the sender marked in one photo, named by its path in the upload or by its file name. The object is
-    within `box`: left, top, right, bottom."""
-
-    image: RelativePath
-    box: tuple[Part, Part, Part, Part] | None = None
-    taps: Annotated[tuple[Tap, ...], Field(max_length=100)] = ()
-
-    @model_validator(mode="after")
-    def _a_box_has_an_inside(self) -> Self:
-        if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
-            raise ValueError("box must be left, top, right, bottom, with left < right and top < bottom")
-        return self
-
-
-class Mark(Contract):
-    """A place in one photo, named as in a hint."""
-
-    image: RelativePath
-    x: Part
-    y: Part
-
-
-End = Annotated[tuple[Mark, ...], Field(min_length=2, max_length=100)]
-"""One point of the scene, marked in two photos or more that show it from different sides."""
-Metres = Annotated[float, Field(gt=0, le=1000)]
-
-
-class KnownLength(Contract):
-    """How far apart two points of the scene are."""
-
-    metres: Metres
-    ends: tuple[End, End]
-
-
-class Marker(Contract):
-    """Printed square markers lie in the scene, all of one size: the side of the black square."""
-
-    metres: Metres
-    dictionary: Dictionary = "4x4_50"
-
-
-class Options(Contract):
-    """What the sender may choose for a capture; passed on unchanged from stage to stage."""
-
-    profile: Profile = "standard"
-    method: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = "auto"
-    seed: Annotated[int, Field(ge=0, lt=1 << 31)] = 0
-    holdout: Annotated[int, Field(ge=0, le=1000), AfterValidator(_not_one)] = 8
-    """From 24 views on, every `holdout`-th is kept out for the quality report; 0 uses all."""
-    segmenter: Segmenter = "auto"
-    """What makes masks where none were sent; auto: what the worker's settings say."""
-    ignore_masks: bool = False
-    ignore_poses: bool = False
-    """Whether poses are estimated from the photos though some were sent."""
-    refine_poses: Refine = "auto"
-    """Whether poses that were sent give way to others that fit the photos much better; auto: those of a
-    phone's own tracking do."""
-    mapper: Mapper = "incremental"
-    """What estimates poses; global is believed only where it fits, and needs lenses that are known."""
-    hints: Annotated[tuple[Hint, ...], Field(max_length=600)] = ()
-    """Where the object is, for whatever makes the masks."""
-    known_length: KnownLength | None = None
-    marker: Marker | None = None
-    """What a unit of the capture's world is in metres, where one of these tells."""
-    review: bool = False
-    """Whether a person looks at the masks before anything is made from them."""
-
-    @model_validator(mode="after")
-    def _one_thing_tells_the_scale(self) -> Self:
-        if self.known_length is not None and self.marker is not None:
-            raise ValueError("known_length and marker must not both be given: which is right?")
-        return self
-
-
+MAX_GENERATION = 1_000_000
 F = TypeVar("F", bound="Event")
 
 
 class Event(Contract):
-    """What every event carries. `attempt` counts from 0 and grows with each retry of this event;
-    `generation` grows when a user asks for a stage to be done again."""
+    """What every event carries."""
 
     routing_key: ClassVar[str]
     version: ClassVar[int] = 1
+    ends_capture: ClassVar[bool] = True
+    """Whether the capture has failed where this event does."""
 
     tenant: Slug = "default"
+    """Whose capture it is, where an installation serves several."""
     capture_id: Slug
-    generation: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Names the capture, within its tenant; its sender chooses it."""
+    generation: Annotated[int, Field(ge=0, le=MAX_GENERATION)] = 0
+    """Grows when a user asks for something to be done again."""
     attempt: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Counts from 0 and grows with each retry of this event. A sender leaves it out."""
 
     @classmethod
     def event_type(cls) -> str:
         """The CloudEvents type, e.g. `phototwin.dataset.uploaded.v1`."""
         return f"phototwin.{cls.routing_key}.v{cls.version}"
+
+    @classmethod
+    def dataschema(cls) -> str:
+        """Names the JSON Schema of the version, e.g. `urn:phototwin:dataset.uploaded:1`."""
+        return f"urn:phototwin:{cls.routing_key}:{cls.version}"
 
     def followed_by(self, kind: type[F], **fields: Any) -> F:
         """An event of the same capture and generation, in its first attempt."""
@@ -167,21 +90,28 @@ class UploadedFile(Contract):
     """One uploaded object; at least one of etag and sha256 is worth sending, sha256 best."""
 
     key: ObjectKey
+    """Where it is in the object store; begins with `captures/{tenant}/{capture_id}/upload/` of the event."""
     bytes: Bytes
+    """Its size."""
     etag: Etag | None = None
+    """As the store gave it when it was put, with or without its quotes; checked before it is used."""
     sha256: Sha256 | None = None
+    """SHA-256 of its bytes, in hexadecimal; checked when it is read."""
 
 
 class DatasetUploaded(Event):
-    """The raw upload of a capture. `kind` says which layout it is in, `auto` has us look. `previous` is the
-    dataset (of its `poses.ready`) that was made of some of these photos before: what was matched for it is
-    not matched again."""
+    """The raw upload of a capture is in the store."""
 
     routing_key: ClassVar[str] = "dataset.uploaded"
     files: Annotated[tuple[UploadedFile, ...], Field(min_length=1, max_length=5000)]
+    """All of its files; none twice, and none of them a folder of another."""
     kind: Kind = "auto"
+    """Which layout it is in; auto has us look."""
     previous: ManifestRef | None = None
+    """The dataset (of its `poses.ready`) that was made of some of these photos before: what was matched for
+    it is not matched again."""
     options: Options = Options()
+    """What the sender chooses."""
 
     @model_validator(mode="after")
     def _files_are_uploads(self) -> Self:
@@ -197,14 +127,19 @@ class PosesReady(Event):
 
     routing_key: ClassVar[str] = "poses.ready"
     dataset: ManifestRef
+    """The dataset."""
     images: Annotated[int, Field(ge=1)]
+    """How many images it has."""
     posed: bool
+    """Whether they have poses; only a single picture may have none."""
     masked: bool
     """Whether masks came with the upload."""
     advice: Annotated[str, Field(max_length=1000)] = ""
     """One plain sentence on what to photograph next time."""
     world: World = World()
+    """What is known of the world in which the poses are."""
     options: Options = Options()
+    """Those of the upload."""
 
 
 class MasksProposed(Event):
@@ -212,36 +147,56 @@ class MasksProposed(Event):
 
     routing_key: ClassVar[str] = "masks.proposed"
     dataset: ManifestRef
+    """The images."""
     masks: ManifestRef
+    """The masks, one `<stem>.png` for an image."""
     world: World = World()
+    """What is known of the world in which the poses are."""
     options: Options = Options()
+    """Those of the upload."""
 
 
 class Decision(Contract):
-    """What a person says of one image: use its mask, use this one instead, or leave the image out."""
+    """What a person says of one image."""
 
-    keep: StrictBool
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"decision": {"const": "replace"}}},
+            "then": {"required": ["mask"], "properties": {"mask": {"type": "object"}}},
+            "else": {"properties": {"mask": {"type": "null"}}},
+        }
+    )
+
+    decision: Literal["keep", "discard", "replace"]
+    """Use the proposed mask, leave the image out, or use another mask."""
     mask: UploadedFile | None = None
+    """The other mask, with replace and only then: a picture of the image's own size, whose alpha is the mask;
+    where it has none, its brightness."""
 
     @model_validator(mode="after")
-    def _a_mask_is_for_use(self) -> Self:
-        if self.mask is not None and not self.keep:
-            raise ValueError("an image that is not kept cannot have a mask")
+    def _a_mask_replaces(self) -> Self:
+        if (self.mask is not None) != (self.decision == "replace"):
+            raise ValueError("must have a mask where its decision is replace, and nowhere else")
         return self
 
 
 class MasksReviewed(Event):
-    """A person has looked at the proposed masks. `decisions` are by the images' stems; an image that is not
-    mentioned is kept as proposed. Of several of the same generation for one proposal the first that
-    succeeds counts: to decide anew, raise the generation."""
+    """A person has looked at the proposed masks. Of several of the same generation for one proposal the first
+    that succeeds counts: to decide anew, raise the generation."""
 
     routing_key: ClassVar[str] = "masks.reviewed"
+    version: ClassVar[int] = 2
+    ends_capture: ClassVar[bool] = False
     dataset: ManifestRef
+    """The proposal's."""
     masks: ManifestRef
-    """What was proposed."""
+    """The proposal's."""
     decisions: Annotated[dict[Stem, Decision], Field(max_length=5000)]
+    """By the images' stems (names without suffix); an image that is not mentioned is kept as proposed."""
     world: World = World()
+    """The proposal's."""
     options: Options = Options()
+    """The proposal's."""
 
     @property
     def replaced(self) -> tuple[UploadedFile, ...]:
@@ -251,7 +206,8 @@ class MasksReviewed(Event):
 
     @model_validator(mode="after")
     def _masks_are_uploads(self) -> Self:
-        if any(d.mask is not None and d.mask not in self.replaced for d in self.decisions.values()):
+        masks = {file.key: file for file in self.replaced}
+        if any(d.mask is not None and d.mask != masks[d.mask.key] for d in self.decisions.values()):
             raise ValueError("decisions must not announce two contents of one key")
         _check_uploads("decisions", [file.key for file in self.replaced], self.folder)
         return self
@@ -262,10 +218,15 @@ class MasksReady(Event):
 
     routing_key: ClassVar[str] = "masks.ready"
     dataset: ManifestRef
+    """The images."""
     masks: ManifestRef
+    """The masks, one `<stem>.png` for an image."""
     images: Annotated[int, Field(ge=1)]
+    """How many masks there are."""
     world: World = World()
+    """What is known of the world in which the poses are."""
     options: Options = Options()
+    """Those of the upload."""
 
 
 class MeshReady(Event):
@@ -273,10 +234,26 @@ class MeshReady(Event):
 
     routing_key: ClassVar[str] = "mesh.ready"
     dataset: ManifestRef
+    """The images it was made from."""
     masks: ManifestRef
+    """Their masks."""
     mesh: ManifestRef
+    """Mesh and textures."""
     world: World = World()
+    """What is known of the world in which the mesh is."""
     options: Options = Options()
+    """Those of the upload."""
+
+
+class Variant(Contract):
+    """One of the files that the model is handed out in."""
+
+    name: Annotated[str, Field(max_length=200)]
+    """What it is called, such as model_8k.glb; more may be added."""
+    triangles: Annotated[int, Field(ge=0)]
+    """How many it has."""
+    file: ObjectRef
+    """Where it lies."""
 
 
 class ModelReady(Event):
@@ -284,27 +261,46 @@ class ModelReady(Event):
 
     routing_key: ClassVar[str] = "model.ready"
     model: ManifestRef
+    """All that was made."""
     glb: ObjectRef
+    """The model, binary glTF 2.0."""
     poster: ObjectRef
+    """A picture of it, PNG."""
+    usdz: ObjectRef | None = None
+    """For AR on iPhone and iPad; it stands on its base, and so it does in model_ar.glb, for Android."""
+    turntable: ObjectRef | None = None
+    """It turns once, animated WebP. Not of a preview."""
+    report: ObjectRef | None = None
+    """What it is worth, for people: one HTML page that needs nothing else."""
+    variants: Annotated[tuple[Variant, ...], Field(max_length=50)] = ()
+    """All files that hold the model, `glb` and `usdz` among them."""
 
 
 class Failure(Contract):
-    """Why a capture failed: for a program (`code`, `params`), a developer (`message`) and a phone
-    user (`sentence`, `action`, from `errors.json`)."""
+    """Why a capture failed."""
 
     code: Code
+    """For a program: one of `errors.json`, to which more may be added."""
     message: Annotated[str, Field(max_length=4000)]
+    """For a developer."""
     sentence: Annotated[str, Field(max_length=1000)]
+    """For the user of the phone, in English: what went wrong."""
     action: Annotated[str, Field(max_length=1000)]
+    """For the user of the phone, in English: what to do about it."""
     params: dict[str, Any] = Field(default_factory=dict)
+    """What the names in braces stand for in `errors.json`, for an app that translates it."""
 
 
 class CaptureFailed(Event):
-    """Terminal: no further event of this generation follows."""
+    """Terminal: no further event of this generation follows. Two kinds of failures leave the capture open,
+    and the event can be sent again, corrected: one that could not be read (`event_...`), and a person's
+    decisions that cannot be applied."""
 
     routing_key: ClassVar[str] = "capture.failed"
     stage: Stage
+    """Where it failed."""
     error: Failure
+    """Why."""
 
 
 class CaptureCancelled(Event):
@@ -312,25 +308,30 @@ class CaptureCancelled(Event):
 
     routing_key: ClassVar[str] = "capture.cancelled"
     reason: Annotated[str, Field(max_length=1000)] = ""
+    """For whoever reads logs."""
 
 
 class JobProgress(Event):
-    """How far a stage is; transient, may be lost, never blocks work.
-
-    `preview` (binary glTF) and `preview_image` (PNG) are there when new ones are: the result as it looks so
-    far, under the same keys throughout. `losses` are what the method minimises, by name.
-    """
+    """How far a stage is; transient, may be lost, never blocks work."""
 
     routing_key: ClassVar[str] = "job.progress"
     stage: Stage
+    """Which stage."""
     fraction: Annotated[float, Field(ge=0, le=1)]
+    """How much of it is done."""
     eta_seconds: Annotated[float, Field(ge=0)] | None = None
+    """About how long the rest will take."""
     step: Annotated[str, Field(max_length=100)] = ""
+    """What is being done, in a word or two."""
     preview: ObjectKey | None = None
+    """There when there is a new one: the result as it looks so far, binary glTF. The key is the same
+    throughout, and begins with `captures/{tenant}/{capture_id}/previews/` of the event."""
     preview_image: ObjectKey | None = None
+    """The same as a picture, PNG."""
     losses: dict[Annotated[str, Field(min_length=1, max_length=64)], float] = Field(
         default_factory=dict, max_length=MAX_LOSSES
     )
+    """What the method minimises, by name."""
 
     @model_validator(mode="after")
     def _previews_belong_to_the_capture(self) -> Self:
@@ -367,9 +368,9 @@ def _keys(value: object) -> list[str]:
 
 def _check_uploads(field: str, keys: list[str], folder: str) -> None:
     """Raises ValueError, unless all can lie side by side in the upload of the capture in `folder`."""
-    folders = {key[:end] for key in keys for end, character in enumerate(key) if character == "/"}
-    if clash := folders.intersection(keys):
-        raise ValueError(f"{field}: {min(clash)} cannot be both a file and a folder")
+    for key, following in pairwise(sorted(keys, key=lambda key: key.split("/"))):
+        if following.startswith(key + "/"):  # what lies below a key comes right after it
+            raise ValueError(f"{field}: {key} cannot be both a file and a folder")
     for key in keys:
         if not key.startswith(folder + "upload/"):
             raise ValueError(f"{field}: key {key} must begin with {folder}upload/")

@@ -16,6 +16,8 @@ from contracts.errors import ReviewOtherMasks, ReviewUnreadable
 from contracts.fields import Contract, Sha256, Stem
 
 MAX_BYTES = 256 << 20
+MAX_VALUES = 100_000
+"""Of JSON: 5000 images have four each."""
 MAX_MASK = 16 << 20
 """Characters of one mask's data URL."""
 PREFIX = "data:image/png;base64,"
@@ -67,9 +69,11 @@ class DecisionsFile(Contract):
         """Raises ReviewUnreadable, which names the first broken field and its rule."""
         if len(body) > MAX_BYTES:
             raise ReviewUnreadable(f"the decisions have more than the {MAX_BYTES} bytes that are read")
+        if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
+            raise ReviewUnreadable(f"the decisions have more than the {MAX_VALUES} values that are read")
         try:
             return cls.model_validate_json(body.removeprefix(codecs.BOM_UTF8))
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            field = ".".join(map(str, first["loc"])) or "decisions"
+            field = ".".join(map(str, first["loc"]))[:300] or "decisions"
             raise ReviewUnreadable(f"{field}: {first['msg']}", field=field, rule=first["msg"]) from None

@@ -190,7 +190,8 @@ def parse_line(line: bytes) -> SessionHeader | SessionFrame:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"][1:])
-        raise ValueError(f"{field}: {first['msg']}" if field else first["msg"]) from None
+        message = f"{field}: {first['msg']}" if field else first["msg"]
+        raise ValueError(message[:300]) from None  # it may repeat what it complains of
 
 
 def schema() -> dict[str, Any]:

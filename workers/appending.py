@@ -6,7 +6,7 @@ from pathlib import Path
 
 from contracts.dataset import Artefact, Manifest, Producer, Usage, artefact_key, manifest_key, manifest_ref
 from contracts.events import DatasetUploaded
-from workers.prepare.matched import FILE
+from workers.prepare.sfm.matches_file import FILE
 from workers.runtime.storage import ObjectStore
 
 KEPT = f"dataset/{FILE}"

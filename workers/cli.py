@@ -1,6 +1,5 @@
 """The `phototwin` command."""
 
-import dataclasses
 import json
 import uuid
 from collections.abc import Callable
@@ -14,7 +13,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from broker.interface import Message
 from contracts.envelope import Envelope, event_id, new_traceparent
 from contracts.events import JobProgress, Options, Stage
-from workers import cli_masks, cli_weights, local, service
+from workers import (
+    cli_access,
+    cli_deadletter,
+    cli_masks,
+    cli_operations,
+    cli_schemas,
+    cli_topology,
+    cli_weights,
+    local,
+    service,
+    viewing,
+)
 from workers.appending import matches_in
 from workers.cli_options import (
     Capture,
@@ -23,10 +33,12 @@ from workers.cli_options import (
     IgnoreMasks,
     IgnorePoses,
     KnownLengthFile,
+    LaneOption,
     MapperOption,
     MarkerDictionary,
     MarkerSide,
     Method,
+    OriginOption,
     ProfileOption,
     RefinePoses,
     Review,
@@ -37,6 +49,7 @@ from workers.cli_options import (
 from workers.cli_poses import compare_poses
 from workers.console import AsJson, configured, connect, do, fail, read_decisions
 from workers.evaluate.errors import CannotEvaluate
+from workers.gateway import cli as cli_gateway
 from workers.runtime import logs, s3
 from workers.runtime.settings import Settings
 from workers.simulate.capture import simulate as simulate_capture
@@ -50,13 +63,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-topology_app = typer.Typer(
-    help="Exchanges and queues on RabbitMQ. Example: `phototwin topology apply`", no_args_is_help=True
-)
-app.add_typer(topology_app, name="topology")
+app.add_typer(cli_topology.app, name="topology")
 app.add_typer(cli_masks.app, name="masks")
+app.add_typer(cli_schemas.app, name="schemas")
 app.add_typer(cli_weights.app, name="weights")
 app.command("compare-poses")(compare_poses)
+app.command()(cli_operations.cancel)
+app.command()(cli_operations.sweep)
+app.add_typer(cli_deadletter.app, name="deadletter")
+app.add_typer(cli_access.storage_app, name="storage")
+app.add_typer(cli_gateway.app, name="gateway")
+app.command()(cli_gateway.serve)
+app.command()(cli_gateway.reconcile)
 
 
 @app.command()
@@ -77,6 +95,7 @@ def run(
     known_length: KnownLengthFile = None,
     marker: MarkerSide = None,
     marker_dictionary: MarkerDictionary = "4x4_50",
+    origin: OriginOption = "world",
     review: Review = False,
     decisions: Annotated[
         Path | None, typer.Option(help="Go on with these decisions on the masks (see `masks review`).")
@@ -103,6 +122,7 @@ def run(
         known_length=known_length,
         marker=marker,
         marker_dictionary=marker_dictionary,
+        origin=origin,
         review=review or decisions is not None,
     )
     if review and decisions is None and until != "prepare":
@@ -187,7 +207,9 @@ def publish(
     known_length: KnownLengthFile = None,
     marker: MarkerSide = None,
     marker_dictionary: MarkerDictionary = "4x4_50",
+    origin: OriginOption = "world",
     review: Review = False,
+    lane: LaneOption = "interactive",
     as_json: AsJson = False,
 ) -> None:
     """Upload a capture and announce it; or publish an event kept in a file, as it is.
@@ -208,49 +230,14 @@ def publish(
         known_length=known_length,
         marker=marker,
         marker_dictionary=marker_dictionary,
+        origin=origin,
         review=review,
+        lane=lane,
     )
     whose = {"tenant": tenant, "capture_id": capture_id or uuid.uuid4().hex, "generation": generation}
     envelope = do(_announce(what, whose, options, configured()), as_json)
     said = {"capture_id": envelope.data.capture_id, "event_id": envelope.id, "type": envelope.type}
     print(json.dumps(said) if as_json else f"published {envelope.type} for {envelope.data.capture_id}")
-
-
-@topology_app.command("apply")
-def topology_apply() -> None:
-    """Create the exchanges, queues and bindings that are missing.
-
-    Example: `phototwin topology apply`
-    """
-
-    async def apply() -> None:
-        broker = await connect(configured())
-        try:
-            await broker.apply()
-        finally:
-            await broker.close()
-
-    do(apply())
-
-
-@topology_app.command("show")
-def topology_show(as_json: AsJson = False) -> None:
-    """Print what `apply` creates; needs no broker.
-
-    Example: `phototwin topology show --json`
-    """
-    topology = configured().topology
-    parts = {
-        "exchanges": [dataclasses.asdict(exchange) for exchange in topology.exchanges()],
-        "queues": [dataclasses.asdict(queue) for queue in topology.queues()],
-        "bindings": [dataclasses.asdict(binding) for binding in topology.bindings()],
-    }
-    if as_json:
-        print(json.dumps(parts, indent=1))
-        return
-    for kind, entries in parts.items():
-        for entry in entries:
-            print(f"{kind[:-1]:<9}", "  ".join(f"{key}={value}" for key, value in entry.items()))
 
 
 @app.command()
@@ -302,6 +289,32 @@ def evaluate(
             print(json.dumps({"error": {"message": str(error)}}))
         fail(str(error))
     print(json.dumps(figures, indent=1) if as_json else report.in_words(figures))
+
+
+@app.command()
+def view(
+    model: Annotated[Path, typer.Argument(help="A run's folder, or a GLB file.", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="Where to keep the page. Default: a new folder.")] = None,
+    open_it: Annotated[bool, typer.Option("--open/--no-open", help="In the browser.")] = True,
+) -> None:
+    """Show a model from all sides: one HTML file that needs no network.
+
+    Example: `phototwin view my-model`
+    """
+    do(viewing.show(model, out, open_it=open_it))
+
+
+@app.command()
+def fbx(
+    model: Annotated[Path, typer.Argument(help="A run's folder, or a GLB file.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("model.fbx"),
+) -> None:
+    """Write a model as FBX, by Blender, which has to be installed.
+
+    Example: `phototwin fbx my-model --out my-model.fbx`
+    """
+    do(viewing.to_fbx(model, out))
+    print(out)
 
 
 async def _announce(what: Path, whose: dict[str, Any], options: Options, settings: Settings) -> Envelope:

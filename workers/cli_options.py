@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from contracts.events import Dictionary, Mapper, Options, Profile, Refine, Segmenter
+from contracts.events import Dictionary, Lane, Mapper, Options, Origin, Profile, Refine, Segmenter
 from workers.console import fail
 
 Capture = Annotated[
@@ -31,6 +31,12 @@ Hints = Annotated[
     ),
 ]
 Review = Annotated[bool, typer.Option("--review", help="Stop at the masks, for a person to look at them.")]
+OriginOption = Annotated[
+    Origin, typer.Option("--origin", help="Where the model's origin is: as in the capture, or its base.")
+]
+LaneOption = Annotated[
+    Lane, typer.Option("--lane", help="bulk: whoever waits for an interactive one goes first.")
+]
 KnownLengthFile = Annotated[
     Path | None,
     typer.Option(

@@ -9,16 +9,18 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from broker.management import Management
 from broker.rabbitmq import Broker
 from contracts.errors import PhototwinError
 from contracts.review import MAX_BYTES, DecisionsFile
 from workers import local
 from workers.masks import CannotReview
-from workers.runtime.settings import Settings, SettingsError, from_environment
+from workers.runtime.settings import Settings, SettingsError, read_settings
 from workers.upload import CaptureError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 T = TypeVar("T")
+S = TypeVar("S", bound=Settings)
 
 
 def do(work: Coroutine[Any, Any, T], as_json: bool = False) -> T:
@@ -42,15 +44,25 @@ def do(work: Coroutine[Any, Any, T], as_json: bool = False) -> T:
 
 def configured() -> Settings:
     """The settings in the environment."""
+    return settings_of(Settings)
+
+
+def settings_of(kind: type[S]) -> S:
+    """As `configured`, of those who have more of them."""
     try:
-        return from_environment()
+        return read_settings(kind)
     except SettingsError as error:
         fail(str(error))
 
 
 async def connect(settings: Settings) -> Broker:
     url = settings.amqp_url.get_secret_value()
-    return await Broker.connect(url, settings.topology, name="phototwin command")
+    return await Broker.connect(url, settings.topology, name="phototwin command", ca_file=settings.ca_file)
+
+
+def management(settings: Settings) -> Management:
+    url = settings.management_url.get_secret_value() if settings.management_url else None
+    return Management.of(settings.amqp_url.get_secret_value(), url, settings.ca_file)
 
 
 def fail(sentence: str, status: int = 1) -> NoReturn:

@@ -31,8 +31,10 @@ async def reviewed(
     told = {}
     with tempfile.TemporaryDirectory(prefix="phototwin-") as folder:
         for stem, choice in unpacked(decisions, Path(folder)).items():
-            mask = None if choice.mask is None else await _put(store, proposed, choice.mask)
-            told[stem] = Decision(keep=choice.keep, mask=mask)
+            if choice.mask is not None:
+                told[stem] = Decision(decision="replace", mask=await _put(store, proposed, choice.mask))
+            else:
+                told[stem] = Decision(decision="keep" if choice.keep else "discard")
     event = proposed.followed_by(
         MasksReviewed,
         dataset=proposed.dataset,

@@ -13,7 +13,6 @@ from typing import Any
 
 from broker.embedded import Broker
 from broker.interface import Message
-from broker.topology import Topology
 from contracts.dataset import FOLDERS, Manifest
 from contracts.envelope import Envelope, event_id, new_traceparent
 from contracts.errors import PhototwinError, from_code
@@ -25,8 +24,8 @@ from workers.decisions import reviewed
 from workers.runtime.compute import Compute
 from workers.runtime.folder import FolderStore
 from workers.runtime.metrics import Metrics
+from workers.runtime.run_loop import RunLoop
 from workers.runtime.settings import from_environment
-from workers.runtime.shell import Shell
 from workers.runtime.storage import NotFound
 from workers.stages import WORKERS
 from workers.upload import CaptureError, upload
@@ -39,8 +38,9 @@ PREVIEWS = "previews"
 """Where how it looks so far goes."""
 RECORD = "result.json"
 RESULTS = (
-    *("model.glb", "poster.png", "mesh.obj", "mesh.mtl", "light.hdr", "contact_sheet.png"),
-    *("points.ply", "colmap"),
+    *("model.glb", "model_100k.glb", "model_30k.glb", "model_8k.glb", "model_web.glb", "model_ar.glb"),
+    *("model.usdz", "model_obj.zip", "poster.png", "turntable.webp", "report.html"),
+    *("mesh.obj", "mesh.mtl", "light.hdr", "contact_sheet.png", "points.ply", "colmap"),
 )
 """What the stages without a folder of their own leave."""
 
@@ -73,19 +73,20 @@ async def run(
 
     Raises CaptureError, CaptureFailure, SettingsError.
     """
-    topology = Topology()
-    broker = Broker(topology)
     stages = list(WORKERS)[: list(WORKERS).index(until) + 1]
     with tempfile.TemporaryDirectory(prefix="phototwin-") as folder:
         store = FolderStore(Path(folder, "store"))
         # Whoever waits here wants to know at once.
-        settings = from_environment().model_copy(update={"work_dir": folder, "max_attempts": 1})
+        settings = from_environment().model_copy(
+            update={"work_dir": folder, "max_attempts": 1, "min_free_bytes": 0, "shards": 1}
+        )
+        broker = Broker(settings.topology)
         workers = [WORKERS[stage](settings) for stage in stages]
         compute = Compute(tuple(worker.compute for worker in workers), settings.threads)
         await compute.start()
         stop = asyncio.Event()
         running = [
-            asyncio.create_task(Shell(worker, broker, store, compute, settings, Metrics()).run(stop))
+            asyncio.create_task(RunLoop(worker, broker, store, compute, settings, Metrics()).run(stop))
             for worker in workers
         ]
         result: dict[str, Any] = _nothing_yet()

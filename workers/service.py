@@ -8,36 +8,49 @@ from contracts.events import Stage
 from workers.runtime import http, logs, s3
 from workers.runtime.compute import Compute
 from workers.runtime.metrics import Metrics
+from workers.runtime.patience import end
+from workers.runtime.run_loop import RunLoop
 from workers.runtime.settings import Settings
-from workers.runtime.shell import Shell
+from workers.runtime.vitals import Vitals
 from workers.runtime.weights import weights_at_hand
 from workers.stages import WORKERS
 
 
 async def run(stage: Stage, settings: Settings, *, drain: bool) -> None:
-    """Until SIGTERM or SIGINT (the job at hand is given back for another worker), or with `drain`
-    until the queue is empty. Raises BrokerUnavailable where RabbitMQ cannot be reached at start, and
-    SettingsError where the settings ask for what this worker cannot do."""
+    """Until SIGTERM or SIGINT (the job at hand is finished, if that is soon, or given back for another
+    worker), or with `drain` until there is nothing to do. Raises BrokerUnavailable where RabbitMQ cannot be
+    reached at start or its topology is not whole, and SettingsError where the settings ask for what this
+    worker cannot do."""
     logs.configure(settings.log_level)
     log = logs.get_logger()
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
     metrics = Metrics()
     async with s3.connect(settings) as store, weights_at_hand(WORKERS[stage], settings, store) as settings:
         worker = WORKERS[stage](settings)
         compute = Compute((worker.compute,), settings.threads)
         await compute.start()
         broker = await Broker.connect(
-            settings.amqp_url.get_secret_value(), settings.topology, name=f"phototwin {stage}"
+            settings.amqp_url.get_secret_value(),
+            settings.topology,
+            name=f"phototwin {stage}",
+            ca_file=settings.ca_file,
         )
         try:
+            await broker.check(settings.topology.live_queues(stage))
+            vitals = Vitals(broker, metrics)
+            watching = asyncio.create_task(vitals.watch())
+            loop = RunLoop(worker, broker, store, compute, settings, metrics)
             async with http.serve(
-                settings.http_host, settings.http_port, metrics.registry, broker.fault
+                settings.http_host,
+                settings.http_port,
+                metrics.registry,
+                lambda: vitals.fault() or loop.fault(),
             ) as port:
                 log.info("worker started", stage=stage, http_port=port)
-                await Shell(worker, broker, store, compute, settings, metrics).run(stop, drain=drain)
+                await loop.run(stop, drain=drain)
+            await end(watching)
         finally:
             await compute.close()
             await broker.close()

@@ -5,15 +5,18 @@ import json
 import mimetypes
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from contracts.dataset import outcome_key
+from contracts.envelope import Envelope
 from contracts.events import DatasetUploaded, Event, Options, UploadedFile
 from contracts.fields import Contract
 from workers.runtime.safe_input import IMAGE_SUFFIXES
-from workers.runtime.storage import ObjectStore
+from workers.runtime.storage import NotFound, ObjectStore
 
 C = TypeVar("C", bound=Contract)
 
@@ -54,10 +57,15 @@ async def upload(
 ) -> DatasetUploaded:
     """The event that announces the capture, once all of its files are in the store.
 
-    Raises CaptureError, StorageUnavailable.
+    Raises CaptureError, also where this generation has ended already; StorageUnavailable.
     """
     found = files_of(capture)
     whose = _checked(Event, tenant=tenant, capture_id=capture_id, generation=generation)
+    if (outcome := await _outcome(store, whose)) is not None:
+        raise CaptureError(
+            f"generation {generation} of {capture_id} has ended with {outcome.routing_key}; to have it done "
+            f"again publish it as generation {generation + 1}"
+        )
     uploaded = []
     for name, path in found:
         with path.open("rb") as file:
@@ -69,6 +77,13 @@ async def upload(
     return _checked(
         DatasetUploaded, **whose.model_dump(), files=tuple(uploaded), options=options.model_dump()
     )
+
+
+async def _outcome(store: ObjectStore, event: Event) -> Event | None:
+    try:
+        return Envelope.parse(await store.get(outcome_key(event))).data
+    except NotFound:
+        return None
 
 
 def _checked(kind: type[C], **fields: Any) -> C:
@@ -114,7 +129,8 @@ def _existing(base: Path, name: str | None) -> Path | None:
     if not name:
         return None
     for suffix in ("", *IMAGE_SUFFIXES):
-        path = (base / f"{name}{suffix}").resolve()
-        if path.is_file() and path.is_relative_to(base):
-            return path
+        with suppress(OSError):  # a name that no file can have
+            path = (base / f"{name}{suffix}").resolve()
+            if path.is_file() and path.is_relative_to(base):
+                return path
     return None

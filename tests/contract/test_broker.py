@@ -4,13 +4,16 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
-from broker import embedded, rabbitmq
+from broker import embedded, intake, rabbitmq
 from broker.interface import Broker, Message
+from broker.management import Management
 from broker.topology import DELIVERY_LIMIT, Topology
 from contracts.errors import BrokerUnavailable, DeliveryLost, EventReturned
+from contracts.events import LANES
 from tests.servers.rabbitmq import Broker as Server
 from tests.servers.rabbitmq import RabbitMQ
 
@@ -19,7 +22,7 @@ PATIENCE = 10.0
 
 @pytest.fixture
 def topology() -> Topology:
-    return Topology(prefix=f"test-{uuid.uuid4().hex[:8]}", retry_delays=(0.2, 0.6))
+    return Topology(prefix=f"test-{uuid.uuid4().hex[:8]}", retry_delays=(0.2, 0.6), shards=2)
 
 
 @pytest.fixture(params=["rabbitmq", "embedded"])
@@ -29,7 +32,7 @@ async def broker(request: pytest.FixtureRequest, topology: Topology) -> AsyncIte
         return
     server: Server = request.getfixturevalue("rabbitmq")
     connected = await rabbitmq.Broker.connect(server.url, topology, name="test")
-    await connected.apply()
+    await connected.apply(management(server))
     yield connected
     await connected.close()
 
@@ -57,10 +60,10 @@ async def is_empty(broker: Broker, queue: str) -> bool:
 
 async def test_an_event_reaches_the_worker_that_consumes_it(broker: Broker, topology: Topology) -> None:
     await broker.publish(uploaded(b"photos", id="abc"))
-    message = await receive(broker, topology.queue("prepare"))
+    message = await receive(broker, topology.arrivals("prepare"))
     assert (message.body, message.routing_key, message.id) == (b"photos", "dataset.uploaded", "abc")
-    assert await is_empty(broker, topology.queue("prepare"))
-    assert await is_empty(broker, topology.queue("segment"))
+    assert await is_empty(broker, topology.arrivals("prepare"))
+    assert await is_empty(broker, topology.arrivals("segment"))
 
 
 async def test_an_event_only_the_outcomes_are_bound_for_is_no_error(broker: Broker) -> None:
@@ -68,7 +71,7 @@ async def test_an_event_only_the_outcomes_are_bound_for_is_no_error(broker: Brok
 
 
 async def test_what_was_not_settled_comes_again(broker: Broker, topology: Topology) -> None:
-    queue = topology.queue("prepare")
+    queue = topology.arrivals("prepare")
     await broker.publish(uploaded())
     await receive(broker, queue, settle=False)
     async with asyncio.timeout(PATIENCE), broker.consume(queue, 1) as deliveries:
@@ -81,7 +84,7 @@ async def test_what_was_not_settled_comes_again(broker: Broker, topology: Topolo
 async def test_no_more_than_prefetch_are_handed_out_unsettled(broker: Broker, topology: Topology) -> None:
     for number in range(3):
         await broker.publish(uploaded(id=str(number)))
-    async with broker.consume(topology.queue("prepare"), 2) as deliveries:
+    async with broker.consume(topology.arrivals("prepare"), 2) as deliveries:
         async with asyncio.timeout(PATIENCE):
             first, second = await anext(deliveries), await anext(deliveries)
         third = asyncio.create_task(anext(deliveries))
@@ -94,7 +97,7 @@ async def test_no_more_than_prefetch_are_handed_out_unsettled(broker: Broker, to
 
 
 async def test_a_retry_comes_later_with_its_new_body(broker: Broker, topology: Topology) -> None:
-    queue = topology.queue("prepare")
+    queue = topology.arrivals("prepare")
     await broker.publish(uploaded(b"attempt 0"))
     async with asyncio.timeout(PATIENCE), broker.consume(queue, 1) as deliveries:
         started = asyncio.get_running_loop().time()
@@ -108,9 +111,18 @@ async def test_a_retry_comes_later_with_its_new_body(broker: Broker, topology: T
     assert again.returns == 0  # a retry is a new message to the broker: it spends no returns
 
 
+async def test_a_retry_waits_no_longer_than_it_is_told(broker: Broker, topology: Topology) -> None:
+    await broker.publish(uploaded())
+    async with asyncio.timeout(PATIENCE), broker.consume(topology.arrivals("prepare"), 1) as deliveries:
+        started = asyncio.get_running_loop().time()
+        await (await anext(deliveries)).retry(b"again", delay=0.25)  # in the tier of .6 s
+        await (await anext(deliveries)).ack()
+        assert 0.25 <= asyncio.get_running_loop().time() - started < 0.55
+
+
 async def test_a_retry_is_no_outcome(broker: Broker, topology: Topology) -> None:
     await broker.publish(uploaded())
-    async with asyncio.timeout(PATIENCE), broker.consume(topology.queue("prepare"), 1) as deliveries:
+    async with asyncio.timeout(PATIENCE), broker.consume(topology.arrivals("prepare"), 1) as deliveries:
         await (await anext(deliveries)).retry(b"again", delay=0.2)
         await (await anext(deliveries)).ack()
     await broker.publish(Message(b"last", "model.ready", "2"))
@@ -125,11 +137,11 @@ async def test_a_retry_is_no_outcome(broker: Broker, topology: Topology) -> None
 
 async def test_a_dead_letter_says_why(broker: Broker, topology: Topology) -> None:
     await broker.publish(uploaded(b"poison"))
-    async with asyncio.timeout(PATIENCE), broker.consume(topology.queue("prepare"), 1) as deliveries:
+    async with asyncio.timeout(PATIENCE), broker.consume(topology.arrivals("prepare"), 1) as deliveries:
         await (await anext(deliveries)).dead_letter(
-            {"phototwin-error-code": "event_invalid", "phototwin-attempts": 3}
+            "prepare", {"phototwin-error-code": "event_invalid", "phototwin-attempts": 3}
         )
-    assert await is_empty(broker, topology.queue("prepare"))
+    assert await is_empty(broker, topology.arrivals("prepare"))
     dead = await receive(broker, topology.dead_letter_queue("prepare"))
     assert dead.body == b"poison"
     assert dead.headers == {"phototwin-error-code": "event_invalid", "phototwin-attempts": 3}
@@ -140,12 +152,12 @@ async def test_a_message_that_kills_its_worker_again_and_again_is_dead(
 ) -> None:
     await broker.publish(uploaded(b"killer"))
     for _ in range(DELIVERY_LIMIT + 1):
-        await receive(broker, topology.queue("prepare"), settle=False)
-    assert (await receive(broker, topology.dead_letter_queue("prepare"))).body == b"killer"
+        await receive(broker, topology.arrivals("prepare"), settle=False)
+    assert (await receive(broker, topology.lost_letter_queue("prepare"))).body == b"killer"
 
 
 async def test_giving_back_costs_nothing(broker: Broker, topology: Topology) -> None:
-    queue = topology.queue("prepare")
+    queue = topology.arrivals("prepare")
     await broker.publish(uploaded(b"patient"))
     for _ in range(DELIVERY_LIMIT + 2):
         async with asyncio.timeout(PATIENCE), broker.consume(queue, 1) as deliveries:
@@ -154,6 +166,76 @@ async def test_giving_back_costs_nothing(broker: Broker, topology: Topology) -> 
             await deliveries.aclose()
             await delivery.give_back()
     assert (await receive(broker, queue)).body == b"patient"
+
+
+async def test_what_is_in_a_lane_is_routed_there(broker: Broker, topology: Topology) -> None:
+    key = topology.routing_key("poses.ready", "bulk", "acme")
+    await broker.publish(Message(b"photos", key, "1"))
+    assert (await receive(broker, topology.lane_queue("segment", "bulk", "acme"))).body == b"photos"
+    assert await is_empty(broker, topology.arrivals("segment"))
+
+
+async def test_a_message_forwarded_lies_elsewhere_as_it_is(broker: Broker, topology: Topology) -> None:
+    await broker.publish(uploaded(b"photos", id="abc"))
+    lane = topology.lane_queue("prepare", "interactive", "acme")
+    async with asyncio.timeout(PATIENCE), broker.consume(topology.arrivals("prepare"), 1) as deliveries:
+        await (await anext(deliveries)).forward(lane)
+    message = await receive(broker, lane)
+    assert (message.body, message.id) == (b"photos", "abc")
+    assert await is_empty(broker, topology.arrivals("prepare"))
+
+
+async def test_an_inbox_is_asked_for_one_message_at_a_time(broker: Broker, topology: Topology) -> None:
+    first, second = topology.lane_queues("prepare", "interactive")
+    for number in range(3):
+        await broker.send(first, uploaded(id=str(number)))
+    async with asyncio.timeout(PATIENCE), broker.inbox([first, second]) as inbox:
+        assert await inbox.take(second) is None
+        taken = await inbox.take(first)
+        assert taken is not None
+        assert taken.message.id == "0"
+        await taken.ack()
+    assert [(await receive(broker, first)).id for _ in range(2)] == ["1", "2"]
+
+
+async def test_an_inbox_that_listens_is_sent_one_of_each_queue(broker: Broker, topology: Topology) -> None:
+    queues = topology.lane_queues("prepare", "interactive")
+    async with asyncio.timeout(PATIENCE), broker.inbox(queues) as inbox:
+        await inbox.listen()
+        for queue in queues:
+            for number in range(2):
+                await broker.send(queue, uploaded(id=f"{queue} {number}"))
+        found = [await inbox.arrival(), await inbox.arrival()]
+        assert {delivery.message.id for delivery in found} == {f"{queue} 0" for queue in queues}
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await inbox.arrival()
+        for delivery in found:
+            await delivery.ack()
+        again = await inbox.arrival()  # the other one stays in nobody's hands
+        await asyncio.sleep(0.2)
+        await inbox.hush()
+        await again.ack()
+        assert await inbox.take(again.message.id.split()[0]) is None
+        (other,) = {queue for queue in queues if queue not in again.message.id}
+        last = await inbox.take(other)
+        assert last is not None
+        assert last.returns == 0  # let go of, at no cost
+        await last.ack()
+        await broker.send(queues[0], uploaded(id="later"))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await inbox.arrival()
+        await inbox.listen()
+        await (await inbox.arrival()).ack()
+
+
+async def test_what_an_inbox_holds_comes_again_when_it_is_gone(broker: Broker, topology: Topology) -> None:
+    queue = topology.lane_queues("prepare", "bulk")[0]
+    await broker.send(queue, uploaded())
+    async with asyncio.timeout(PATIENCE), broker.inbox([queue]) as inbox:
+        assert await inbox.take(queue) is not None
+    assert (await receive(broker, queue)).id == "1"
 
 
 async def test_outcomes_replay_from_any_offset(broker: Broker) -> None:
@@ -184,7 +266,7 @@ async def test_progress_reaches_whoever_listens_and_needs_nobody(broker: Broker)
 
 
 async def test_depth_counts_what_waits(broker: Broker, topology: Topology) -> None:
-    queue = topology.queue("prepare")
+    queue = topology.arrivals("prepare")
     for number in range(3):
         await broker.publish(uploaded(id=str(number)))
     async with asyncio.timeout(PATIENCE):
@@ -205,10 +287,87 @@ async def test_a_publish_nobody_is_bound_for_raises(rabbitmq: Server, topology: 
     await broker.close()
 
 
+async def test_a_missing_queue_is_noticed_at_start(rabbitmq: Server, topology: Topology) -> None:
+    broker = await _connected(rabbitmq, topology)
+    with pytest.raises(BrokerUnavailable, match="topology apply"):
+        await broker.check(topology.live_queues("prepare"))
+    await broker.apply(management(rabbitmq))
+    await broker.check(topology.live_queues("prepare"))
+    with pytest.raises(BrokerUnavailable, match="nowhere"):
+        await broker.check(["nowhere"])
+    await broker.close()
+
+
+async def test_a_policy_can_be_changed_while_in_use(rabbitmq: Server, topology: Topology) -> None:
+    """And so the delivery limit: of a queue's arguments nothing could."""
+    broker = await _connected(rabbitmq, topology)
+    await broker.apply(management(rabbitmq))
+    (policy, *_) = topology.policies(broker.version)
+    await management(rabbitmq).put_policy(replace(policy, definition={"delivery-limit": 1}))
+    queue = topology.arrivals("prepare")
+    await asyncio.sleep(0.5)
+    await broker.publish(uploaded(b"killer"))
+    for _ in range(2):
+        await receive(broker, queue, settle=False)
+    assert (await receive(broker, topology.lost_letter_queue("prepare"))).body == b"killer"
+    await broker.close()
+
+
+async def test_a_full_queue_is_said_to_be_full(rabbitmq: Server, topology: Topology) -> None:
+    broker = await _connected(rabbitmq, topology)
+    await broker.apply(management(rabbitmq))
+    (policy, *_) = topology.policies(broker.version)
+    await management(rabbitmq).put_policy(replace(policy, definition={"max-length": 1}))
+    await asyncio.sleep(0.5)
+
+    async def publish_many() -> None:
+        for number in range(500):  # it lets some more in before it refuses
+            await broker.publish(uploaded(id=str(number)))
+
+    with pytest.raises(BrokerUnavailable, match="full"):
+        await publish_many()
+    await broker.close()
+
+
+async def test_without_management_applying_says_what_to_do(rabbitmq: Server, topology: Topology) -> None:
+    broker = await _connected(rabbitmq, topology)
+    with pytest.raises(BrokerUnavailable, match="PHOTOTWIN_MANAGEMENT_URL"):
+        await broker.apply(Management.of(rabbitmq.url, "http://127.0.0.1:9"))
+    await broker.close()
+
+
+async def test_a_consumer_ended_by_the_broker_is_noticed(
+    rabbitmq: Server, topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a queue moves to another node: its consumers are cancelled, and nobody may notice."""
+    monkeypatch.setattr(intake, "CHECK_SECONDS", 0.5)
+    broker, deaf = await _connected(rabbitmq, topology), 0
+    await broker.apply(management(rabbitmq))
+
+    def told() -> None:
+        nonlocal deaf
+        deaf += 1
+
+    lanes = {lane: topology.lane_queues("prepare", lane) for lane in LANES}
+    async with broker.inbox(topology.work_queues("prepare")) as inbox:
+        source = intake.Intake(inbox, intake.Turns(lanes), told)
+        waiting = asyncio.create_task(source.next(asyncio.Future()))
+        await asyncio.sleep(0.3)
+        await inbox.hush()
+        await broker.send(lanes["bulk"][0], uploaded(b"waits"))
+        async with asyncio.timeout(PATIENCE):
+            delivery = await waiting
+        assert delivery is not None
+        assert delivery.message.body == b"waits"
+        await delivery.ack()
+    assert deaf == 1
+    await broker.close()
+
+
 async def test_without_topology_consuming_says_what_to_do(rabbitmq: Server, topology: Topology) -> None:
     broker = await _connected(rabbitmq, topology)
     with pytest.raises(BrokerUnavailable, match="topology apply"):
-        async with broker.consume(topology.queue("prepare"), 1):
+        async with broker.consume(topology.arrivals("prepare"), 1):
             pass
     await broker.close()
 
@@ -221,8 +380,8 @@ async def test_no_broker_is_a_clear_error(topology: Topology) -> None:
 async def test_consumer_and_publisher_survive_a_broker_restart(topology: Topology) -> None:
     with RabbitMQ() as server:
         broker = await _connected(server.broker, topology)
-        await broker.apply()
-        async with broker.consume(topology.queue("prepare"), 1) as deliveries:
+        await broker.apply(management(server.broker))
+        async with broker.consume(topology.arrivals("prepare"), 1) as deliveries:
             await broker.publish(uploaded(b"before"))
             async with asyncio.timeout(PATIENCE):
                 held = await anext(deliveries)
@@ -239,6 +398,10 @@ async def test_consumer_and_publisher_survive_a_broker_restart(topology: Topolog
             assert after.message.body == b"after"
             await after.ack()
         await broker.close()
+
+
+def management(server: Server) -> Management:
+    return Management.of(server.url, server.management_url)
 
 
 async def _connected(server: Server, topology: Topology) -> rabbitmq.Broker:

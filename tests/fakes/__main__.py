@@ -9,6 +9,6 @@ from workers.runtime.settings import from_environment
 from workers.stages import WORKERS
 
 if __name__ == "__main__":
-    assert sys.argv[1:] == [Obedient.stage]
+    assert Obedient.stage in sys.argv
     WORKERS[Obedient.stage] = Obedient
-    asyncio.run(service.run(Obedient.stage, from_environment(), drain=False))
+    asyncio.run(service.run(Obedient.stage, from_environment(), drain="--drain" in sys.argv))

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from broker.embedded import Broker
-from broker.interface import Message
+from broker.interface import AGAIN, Message
 from broker.topology import Topology
 from contracts.envelope import Envelope, new_traceparent
-from contracts.events import DatasetUploaded, Event, UploadedFile
+from contracts.events import CaptureCancelled, DatasetUploaded, Event, UploadedFile
 from tests.fakes.worker import Obedient
 from workers.runtime.compute import Compute
 from workers.runtime.folder import FolderStore
 from workers.runtime.metrics import Metrics
+from workers.runtime.outcome import Outcomes
+from workers.runtime.run_loop import RunLoop
 from workers.runtime.settings import Settings
-from workers.runtime.shell import Shell
 
 TOPOLOGY = Topology(prefix="test", retry_delays=(0.05, 0.1))
 PATIENCE = 30.0
@@ -59,16 +60,25 @@ class Bench:
         file = UploadedFile(key=key, bytes=orders.stat().st_size, sha256=digest)
         return DatasetUploaded(capture_id=capture_id, files=(file,))
 
-    async def publish(self, event: Event, id: str = "event-1") -> None:
+    async def publish(self, event: Event, id: str = "event-1", *, again: bool = False) -> None:
+        """again: as one that a worker has given back."""
         envelope = Envelope.wrap(event, id=id, source="test", traceparent=new_traceparent())
-        await self.broker.publish(Message(envelope.encode(), event.routing_key, id))
+        headers = {AGAIN: 1} if again else {}
+        await self.broker.publish(Message(envelope.encode(), event.routing_key, id, headers))
+
+    async def cancel(self, capture_id: str) -> None:
+        """As a worker does that has read of it."""
+        event = CaptureCancelled(capture_id=capture_id)
+        envelope = Envelope.wrap(event, id="cancel", source="test", traceparent=new_traceparent())
+        await Outcomes(self.broker, self.store).cancel(envelope)
 
     @asynccontextmanager
     async def shell(self) -> AsyncIterator[asyncio.Event]:
         """A running shell; setting the event yielded asks it to end."""
         compute, stop = Compute(("tests.fakes.task",), 1), asyncio.Event()
-        worker = Shell(Obedient(self.settings), self.broker, self.store, compute, self.settings, self.metrics)
-        running = asyncio.create_task(worker.run(stop))
+        worker = Obedient(self.settings)
+        loop = RunLoop(worker, self.broker, self.store, compute, self.settings, self.metrics)
+        running = asyncio.create_task(loop.run(stop))
         try:
             yield stop
             stop.set()
@@ -89,6 +99,10 @@ class Bench:
     async def dead(self) -> list[Message]:
         queue = self.broker._queues[TOPOLOGY.dead_letter_queue("prepare")]
         return [item.message for item in queue.ready]
+
+    async def depth(self) -> int:
+        """How many events wait for the worker."""
+        return sum([await self.broker.depth(queue) for queue in TOPOLOGY.live_queues("prepare")])
 
     def count(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(f"phototwin_{name}", labels) or 0.0

@@ -23,4 +23,6 @@ class Obedient(Worker[DatasetUploaded]):
         return {"seed": event.options.seed}
 
     def reply(self, event: DatasetUploaded, manifest: Manifest, ref: ManifestRef) -> PosesReady:
-        return event.followed_by(PosesReady, dataset=ref, images=1, posed=True, masked=True)
+        return event.followed_by(
+            PosesReady, dataset=ref, images=1, posed=True, masked=True, options=event.options
+        )

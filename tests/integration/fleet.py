@@ -87,7 +87,7 @@ class Fleet:
     ) -> list[Service]:
         """Start one worker process for each stage named and wait until all are ready."""
         started = [self._spawn(stage, program) for stage in stages]
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while not all([await asyncio.to_thread(service.ready) for service in started]):
                 for service in started:
                     assert service.process.poll() is None, service.log.read_text()
@@ -114,11 +114,11 @@ class Fleet:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
 
     async def outcome(
-        self, kind: type[E], capture_id: str, *, count: int = 1, patience: float = 150
+        self, kind: type[E], capture_id: str, *, count: int = 1, patience: float = 300
     ) -> list[E]:
         """The first `count` events of a kind for a capture, from the stream of outcomes.
 
@@ -127,7 +127,7 @@ class Fleet:
         return [e.data for e in await self.envelopes(kind, capture_id, count=count, patience=patience)]  # type: ignore[misc]
 
     async def envelopes(
-        self, kind: type[Event], capture_id: str, *, count: int = 1, patience: float = 150
+        self, kind: type[Event], capture_id: str, *, count: int = 1, patience: float = 300
     ) -> list[Envelope]:
         found: list[Envelope] = []
         async with asyncio.timeout(patience), self.broker.outcomes() as outcomes:
@@ -142,6 +142,11 @@ class Fleet:
                 if len(found) == count:
                     return found
         raise AssertionError("the stream of outcomes ended")
+
+    async def depth(self, stage: Stage) -> int:
+        """How many events wait for a worker."""
+        queues = self.settings.topology.live_queues(stage)
+        return sum([await self.broker.depth(queue) for queue in queues])
 
     async def manifest(self, ref: ManifestRef) -> Manifest:
         """A manifest and with it all of its artefacts, every byte checked against its digest."""
@@ -162,6 +167,7 @@ async def fleet(rabbit: RabbitServer, server: S3Server, folder: Path) -> AsyncIt
         amqp_url=SecretStr(rabbit.url),
         prefix=f"fleet-{uuid.uuid4().hex[:8]}",
         retry_delays=(0.5, 2.0),
+        shards=2,
         s3_endpoint_url=server.endpoint_url,
         s3_bucket=server.bucket,
         s3_access_key=server.key,
@@ -171,6 +177,8 @@ async def fleet(rabbit: RabbitServer, server: S3Server, folder: Path) -> AsyncIt
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PHOTOTWIN_")},
         "PHOTOTWIN_AMQP_URL": rabbit.url,
+        "PHOTOTWIN_MANAGEMENT_URL": rabbit.management_url,
+        "PHOTOTWIN_SHARDS": str(settings.shards),
         "PHOTOTWIN_PREFIX": settings.prefix,
         "PHOTOTWIN_RETRY_DELAYS": json.dumps(settings.retry_delays),
         "PHOTOTWIN_S3_ENDPOINT_URL": server.endpoint_url,
@@ -193,4 +201,6 @@ async def fleet(rabbit: RabbitServer, server: S3Server, folder: Path) -> AsyncIt
                 service.process.wait()
             for log in made.logs:
                 log.close()
+            for service in made.services:  # shown where the test has failed
+                print(service.log.name, *service.log.read_text().splitlines()[-6:], sep="\n  ")
             await broker.close()

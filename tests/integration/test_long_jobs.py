@@ -14,7 +14,7 @@ import pytest
 
 from broker.interface import Message
 from contracts.envelope import Envelope, new_traceparent
-from contracts.events import DatasetUploaded, MeshReady, PosesReady, UploadedFile
+from contracts.events import CaptureCancelled, DatasetUploaded, MeshReady, PosesReady, UploadedFile
 from tests.integration.fleet import Fleet, Service, fleet
 from tests.servers.ceph import ObjectStore as S3Server
 from tests.servers.rabbitmq import Broker as RabbitServer
@@ -94,7 +94,9 @@ async def test_a_cancelled_capture_is_computed_for_no_longer(ships: Fleet) -> No
         while not diary.exists():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     (child,) = service.children()
-    await ships.store.put_if_absent("captures/default/unwanted/cancelled.json", b"{}", "application/json")
+    event = CaptureCancelled(capture_id="unwanted")
+    envelope = Envelope.wrap(event, id="cancel", source="test", traceparent=new_traceparent())
+    await ships.broker.publish(Message(envelope.encode(), event.routing_key, envelope.id))
     put = time.monotonic()
     while Path(f"/proc/{child}").exists():
         assert time.monotonic() - put < 2.0
@@ -104,7 +106,7 @@ async def test_a_cancelled_capture_is_computed_for_no_longer(ships: Fleet) -> No
             await asyncio.sleep(0.1)
     topology = ships.settings.topology
     assert service.end(signal.SIGTERM) == 0
-    assert await ships.broker.depth(topology.queue("prepare")) == 0
+    assert await ships.depth("prepare") == 0
     assert await ships.broker.depth(topology.dead_letter_queue("prepare")) == 0
 
 

@@ -36,7 +36,7 @@ async def test_photos_become_a_dataset_once_though_a_worker_is_killed_while_it_m
     ships: Fleet, photos: Path
 ) -> None:
     (victim,) = await ships.start("prepare")
-    publish(ships, photos, "killed")
+    publish(ships, photos, "killed-while-mapping")
     async with asyncio.timeout(60):
         while (mapper := mapper_of(victim)) is None:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
@@ -51,7 +51,7 @@ async def test_photos_become_a_dataset_once_though_a_worker_is_killed_while_it_m
         with suppress(ProcessLookupError):
             os.kill(mapper, signal.SIGKILL)
     (heir,) = await ships.start("prepare")
-    (ready,) = await ships.outcome(PosesReady, "killed", patience=60)
+    (ready,) = await ships.outcome(PosesReady, "killed-while-mapping", patience=60)
     assert (ready.images, ready.posed, ready.masked) == (RIG.views, True, True)
     assert ready.world is not None
     assert ready.world.up == (0.0, 1.0, 0.0)
@@ -62,7 +62,7 @@ async def test_photos_become_a_dataset_once_though_a_worker_is_killed_while_it_m
             await asyncio.sleep(0.1)
     assert heir.metric("job_duration_seconds_count", outcome="done") == 1
     assert heir.metric("events_published_total") == 1
-    assert await ships.broker.depth(ships.settings.topology.queue("prepare")) == 0
+    assert await ships.depth("prepare") == 0
     assert await ships.broker.depth(ships.settings.topology.dead_letter_queue("prepare")) == 0
 
 

@@ -76,7 +76,7 @@ async def test_nothing_is_built_from_masks_before_a_person_has_decided(
     for _ in range(2):  # the same decisions twice
         decided = ships.command("masks", "decide", "looked-at", str(path), "--json")
         assert decided.returncode == 0, decided.stderr
-        assert json.loads(decided.stdout)["type"] == "phototwin.masks.reviewed.v1"
+        assert json.loads(decided.stdout)["type"] == "phototwin.masks.reviewed.v2"
     reviewed = await ships.envelopes(MasksReviewed, "looked-at", count=2)
     assert reviewed[0].id == reviewed[1].id == json.loads(decided.stdout)["event_id"]
     ready = await ships.envelopes(MasksReady, "looked-at", count=2)
@@ -120,7 +120,7 @@ async def test_decisions_outlive_the_worker_that_proposed(
     assert isinstance(ready[0].data, MasksReady)
     assert _stems(await ships.manifest(ready[0].data.masks)) == stems[1:]
     async with asyncio.timeout(30):
-        while await ships.broker.depth(ships.settings.topology.queue("segment")):  # noqa: ASYNC110
+        while await ships.depth("segment"):  # noqa: ASYNC110
             await asyncio.sleep(0.2)
     below = await ships.store.below("captures/default/orphaned/masks/")
     assert len([entry for entry in below if entry.key.endswith("manifest.json")]) == 2

@@ -88,6 +88,8 @@ async def _check_against_one_process(manifests: dict[str, Manifest], capture: Pa
     for stage, manifest in manifests.items():
         below = out / local.SUBFOLDERS[stage]  # type: ignore[index]
         for artefact in manifest.artefacts:
+            if artefact.name == "report.html":
+                continue  # it says how long this run took, and whose it was
             digest = hashlib.sha256((below / artefact.name).read_bytes()).hexdigest()
             assert digest == artefact.sha256, f"{FOLDERS[stage]}: {artefact.name}"  # type: ignore[index]
 
@@ -118,7 +120,7 @@ async def test_a_worker_killed_in_the_middle_of_a_reconstruction(ships: Fleet, c
     async with ships.broker.progress() as messages:
         published = ships.command("publish", str(capture), "--capture-id", "killed", *OPTIONS)
         assert published.returncode == 0, published.stderr
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(300):
             async for message in messages:
                 progress = Envelope.parse(message.body).data
                 assert isinstance(progress, JobProgress)
@@ -132,7 +134,7 @@ async def test_a_worker_killed_in_the_middle_of_a_reconstruction(ships: Fleet, c
     assert heir.metric("job_duration_seconds_count", outcome="done") == 1
     for reference in ((await ships.outcome(MeshReady, "killed"))[0].mesh, model.model):
         await ships.manifest(reference)
-    assert await ships.broker.depth(ships.settings.topology.queue("reconstruct")) == 0
+    assert await ships.depth("reconstruct") == 0
     assert await ships.broker.depth(ships.settings.topology.dead_letter_queue("reconstruct")) == 0
     async with asyncio.timeout(20):  # nothing computes on for a worker that is gone
         while any(Path(f"/proc/{child}").exists() for child in children):  # noqa: ASYNC110
@@ -144,7 +146,7 @@ async def test_a_worker_asked_to_end_hands_its_job_over(ships: Fleet, capture: P
     (reconstruct,) = await ships.start("reconstruct")
     async with ships.broker.progress() as messages:
         ships.command("publish", str(capture), "--capture-id", "drained", *OPTIONS)
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(300):
             async for message in messages:
                 progress = Envelope.parse(message.body).data
                 if isinstance(progress, JobProgress) and progress.stage == "reconstruct":
@@ -186,7 +188,7 @@ async def test_bad_input_ends_in_capture_failed_and_loses_nothing(ships: Fleet, 
         assert delivery.message.headers["phototwin-error-code"] == "event_invalid"
         assert "files.0.bytes" in str(delivery.message.headers["phototwin-error-message"])
         await delivery.ack()
-    assert await ships.broker.depth(topology.queue("prepare")) == 0
+    assert await ships.depth("prepare") == 0
     assert prepare.metric("job_duration_seconds_count", outcome="rejected") == 1
 
 

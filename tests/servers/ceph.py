@@ -1,16 +1,24 @@
 """A private S3 for tests: the Ceph object gateway over one monitor and one in-memory object store."""
 
+import json
 import secrets
 import shutil
+import urllib.request
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlencode
 
 import botocore.session
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 
+from tests.servers.certificates import Authority
 from tests.servers.keeper import Keeper, ServerError, free_ports, serves
 
 PROGRAMS = ("ceph", "ceph-authtool", "monmaptool", "ceph-mon", "ceph-osd", "radosgw", "radosgw-admin")
@@ -54,7 +62,8 @@ osd objectstore = memstore
 memstore device bytes = 4G
 [client.rgw.a]
 rgw data = {home}/rgw
-rgw frontends = beast endpoint=127.0.0.1:{gateway}
+rgw frontends = beast endpoint=127.0.0.1:{gateway} ssl_endpoint=127.0.0.1:{tls} \
+ssl_certificate={certificate} ssl_private_key={key}
 rgw dns name = localhost
 rgw thread pool size = 64
 """
@@ -69,12 +78,15 @@ CAPABILITIES = {
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """Where an S3 is reached, with which key, and a bucket there for the tests."""
+    """Where an S3 is reached, with which key, and a bucket there for the tests. `tls_url`: the same by TLS,
+    its certificate for `localhost` and by the authority in `ca_file`."""
 
     endpoint_url: str
     key: str
     secret: str
     bucket: str
+    tls_url: str | None = None
+    ca_file: str | None = None
 
     def create_bucket(self) -> None:
         """Make the bucket."""
@@ -88,9 +100,26 @@ class ObjectStore:
                 client.delete_object(Bucket=self.bucket, Key=item["Key"])
         client.delete_bucket(Bucket=self.bucket)
 
-    def _client(self) -> Any:
+    def add_user(self, name: str, policy: Mapping[str, Any]) -> "ObjectStore":
+        """The same store for a new user, who may do what the policy says, in IAM's language, and nothing
+        else. Raises ServerError where the store is no Ceph whose key may make users."""
+        key, secret = secrets.token_hex(8), secrets.token_hex(16)
+        who = {"uid": name, "display-name": name, "access-key": key, "secret-key": secret}
+        request = AWSRequest("PUT", f"{self.endpoint_url}/admin/user?{urlencode(who)}")
+        S3SigV4Auth(Credentials(self.key, self.secret), "s3", "us-east-1").add_auth(request)
+        ready = urllib.request.Request(str(request.url), headers=dict(request.headers), method="PUT")
+        try:
+            with urllib.request.urlopen(ready, timeout=30):
+                pass
+        except OSError as error:
+            raise ServerError(f"{self.endpoint_url} makes no users: {error}") from error
+        iam = self._client("iam")
+        iam.put_user_policy(UserName=name, PolicyName="phototwin", PolicyDocument=json.dumps(policy))
+        return replace(self, key=key, secret=secret)
+
+    def _client(self, service: str = "s3") -> Any:
         return botocore.session.get_session().create_client(
-            "s3",
+            service,
             region_name="us-east-1",
             endpoint_url=self.endpoint_url,
             aws_access_key_id=self.key,
@@ -133,18 +162,29 @@ class Ceph:
         self.close()
 
     def _boot(self) -> ObjectStore:
-        messenger, legacy, gateway = free_ports(3)
+        messenger, legacy, gateway, tls = free_ports(4)
         cluster = str(uuid.uuid4())
         monitor = f"[v2:127.0.0.1:{messenger},v1:127.0.0.1:{legacy}]"
         home = self._keeper.directory
         for daemon in ("mon", "osd", "rgw"):
             (home / daemon).mkdir()
+        authority = Authority(home)
+        certificate, private = authority.issue("localhost")
         (home / "ceph.conf").write_text(
-            CONFIGURATION.format(cluster=cluster, monitor=monitor, home=home, gateway=gateway)
+            CONFIGURATION.format(
+                cluster=cluster,
+                monitor=monitor,
+                home=home,
+                gateway=gateway,
+                tls=tls,
+                certificate=certificate,
+                key=private,
+            )
         )
         self._start_cluster(cluster, monitor)
         key, secret = secrets.token_hex(8), secrets.token_hex(16)
-        store = ObjectStore(f"http://127.0.0.1:{gateway}", key, secret, "phototwin")
+        plain, by_tls = f"http://127.0.0.1:{gateway}", f"https://localhost:{tls}"
+        store = ObjectStore(plain, key, secret, "phototwin", by_tls, str(authority.file))
         self._start_gateway(store)
         store.create_bucket()
         return store
@@ -173,6 +213,7 @@ class Ceph:
             "--display-name=test",
             f"--access-key={store.key}",
             f"--secret-key={store.secret}",
+            "--caps=users=*;user-policy=*",
         )
         self._keeper.run("radosgw-admin", *identity, "user", "create", *user)
 

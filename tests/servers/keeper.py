@@ -114,7 +114,8 @@ def free_ports(count: int) -> list[int]:
     """Distinct loopback ports nobody listens on."""
     ports: list[int] = []
     # Below the range the kernel takes outgoing ports from, so that none is lost before the server binds it.
-    for port in random.sample(range(15000, 32000), 1000):
+    # Hypothesis seeds `random` alike in all test processes, which would then all choose the same.
+    for port in random.SystemRandom().sample(range(15000, 32000), 1000):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)):
                 ports.append(port)

@@ -11,12 +11,22 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from tests.servers.certificates import Authority
 from tests.servers.keeper import Keeper, ServerError, free_ports, serves
 
 CONFIGURATION = """
 listeners.tcp.default = 127.0.0.1:{amqp}
+listeners.ssl.default = 127.0.0.1:{amqps}
+ssl_options.certfile = {certificate}
+ssl_options.keyfile = {key}
+ssl_options.verify = verify_none
+ssl_options.fail_if_no_peer_cert = false
 management.tcp.ip = 127.0.0.1
 management.tcp.port = {management}
+management.ssl.ip = 127.0.0.1
+management.ssl.port = {management_tls}
+management.ssl.certfile = {certificate}
+management.ssl.keyfile = {key}
 log.console = true
 log.console.level = warning
 log.file = false
@@ -26,11 +36,21 @@ disk_free_limit.absolute = 200MB
 
 
 @dataclass(frozen=True)
+class Tls:
+    """The same broker by TLS: its certificate is for `localhost`, by the authority in `ca_file`."""
+
+    url: str
+    management_url: str
+    ca_file: str
+
+
+@dataclass(frozen=True)
 class Broker:
     """Where a RabbitMQ is reached, credentials included."""
 
     url: str
     management_url: str
+    tls: Tls | None = None
 
     @classmethod
     def at(cls, url: str) -> Self:
@@ -44,20 +64,45 @@ class RabbitMQ:
     """A broker of one's own. It boots in the background once constructed; `wait()` returns when it answers.
 
     As a context manager: waits on entry, and on exit ends the broker and removes its data.
+    `consumer_timeout`: seconds for which a delivery may go unacknowledged; by default half an hour.
     Raises ServerError where RabbitMQ is not installed or does not start.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, consumer_timeout: float | None = None) -> None:
         self._program = _server_program()
-        self._amqp, self._management, distribution, epmd = free_ports(4)
-        self.broker = Broker(
-            f"amqp://guest:guest@127.0.0.1:{self._amqp}/", f"http://guest:guest@127.0.0.1:{self._management}"
-        )
+        self._amqp, amqps, self._management, management_tls, distribution, epmd = free_ports(6)
         self._keeper = Keeper()
         home = self._keeper.directory
-        (home / "rabbitmq.conf").write_text(
-            CONFIGURATION.format(amqp=self._amqp, management=self._management)
+        try:
+            authority = Authority(home)
+            certificate, key = authority.issue("localhost")
+        except BaseException:
+            self.close()
+            raise
+        self.broker = Broker(
+            f"amqp://guest:guest@127.0.0.1:{self._amqp}/",
+            f"http://guest:guest@127.0.0.1:{self._management}",
+            Tls(
+                f"amqps://guest:guest@localhost:{amqps}/",
+                f"https://guest:guest@localhost:{management_tls}",
+                str(authority.file),
+            ),
         )
+        (home / "rabbitmq.conf").write_text(
+            CONFIGURATION.format(
+                amqp=self._amqp,
+                amqps=amqps,
+                management=self._management,
+                management_tls=management_tls,
+                certificate=certificate,
+                key=key,
+            )
+        )
+        if consumer_timeout is not None:
+            timeout = round(consumer_timeout * 1000)
+            (home / "advanced.config").write_text(
+                f"[{{rabbit, [{{consumer_timeout, {timeout}}}, {{channel_tick_interval, 1000}}]}}].\n"
+            )
         (home / "enabled_plugins").write_text("[rabbitmq_management].\n")
         cookie = home / ".erlang.cookie"
         cookie.write_text(secrets.token_hex(16))
@@ -74,6 +119,13 @@ class RabbitMQ:
         self._keeper.kill(self._pid)
         self._pid = self._keeper.start(self._program, env=self._env)
         self.wait()
+
+    def alarm(self, *, on: bool) -> None:
+        """Have the broker believe that its memory is nearly full: it then takes no messages."""
+        control = self._program.with_name("rabbitmqctl")
+        limit = ("0.00001",) if on else ("absolute", "1GB")
+        pid = self._keeper.start(control, "set_vm_memory_high_watermark", *limit, env=self._env)
+        self._keeper.wait_until(lambda: self._keeper.exit_code(pid) is not None, control)
 
     def close(self) -> None:
         """End the broker and remove its data."""

@@ -239,18 +239,19 @@ def test_an_error_survives_its_code(leaf: type[errors.PhototwinError]) -> None:
 
 def test_retry_policy() -> None:
     bug, outage = errors.ComputeFailed("x"), errors.StorageUnavailable("x")
-    assert [decide(bug, attempt, 3).action for attempt in range(4)] == [
+    assert [decide(bug, attempt, 3, 0.0).action for attempt in range(4)] == [
         "retry",
         "retry",
         "dead_letter",
         "dead_letter",
     ]
-    assert decide(bug, 0, 5).delay < decide(bug, 1, 5).delay < decide(bug, 2, 5).delay
-    assert decide(outage, 900, 3).action == "retry"
-    assert not decide(outage, 900, 3).counts
-    assert decide(errors.TooFewImages("x"), 0, 3) == Decision("fail")
-    assert decide(errors.CaptureCancelled("x"), 0, 3) == Decision("stop")
-    assert decide(errors.EventInvalid("x"), 0, 3) == Decision("dead_letter")
+    assert decide(bug, 0, 5, 0.0).delay < decide(bug, 1, 5, 0.0).delay < decide(bug, 2, 5, 0.0).delay
+    assert decide(bug, 2, 5, 0.0).delay / 2 < decide(bug, 2, 5, 0.9).delay < decide(bug, 2, 5, 0.5).delay
+    assert decide(outage, 900, 3, 0.0).action == "retry"
+    assert not decide(outage, 900, 3, 0.0).counts
+    assert decide(errors.TooFewImages("x"), 0, 3, 0.0) == Decision("fail")
+    assert decide(errors.CaptureCancelled("x"), 0, 3, 0.0) == Decision("stop")
+    assert decide(errors.EventInvalid("x"), 0, 3, 0.0) == Decision("dead_letter")
 
 
 class _Plain(Event):
@@ -297,6 +298,8 @@ def test_options_default_to_what_the_command_defaults_to() -> None:
         "hints": (),
         "known_length": None,
         "marker": None,
+        "origin": "world",
+        "lane": "interactive",
         "review": False,
     }
 
@@ -305,3 +308,11 @@ def test_the_message_shown_in_the_readme_is_one_we_read() -> None:
     text = (Path(__file__).parents[2] / "README.md").read_text()
     shown = text.split("```json")[1].split("```")[0]
     assert isinstance(Envelope.parse(shown.encode()).data, DatasetUploaded)
+
+
+@pytest.mark.parametrize("generation", [-1, "two", 2**70])
+def test_an_event_of_no_generation_still_says_whose_it_is(generation: object) -> None:
+    document = {"type": "x", "data": {"tenant": "acme", "capture_id": "c1", "generation": generation}}
+    event = sender(json.dumps(document).encode())
+    assert event is not None
+    assert (event.tenant, event.capture_id, event.generation) == ("acme", "c1", 0)

@@ -16,12 +16,13 @@ from PIL import Image
 
 from contracts.errors import PosesNotFound, TooFewImages
 from tests import captures, tabletop
-from tests.captures import PARAMETERS
 from workers.geometry.errors import NumericError
 from workers.geometry.similarity import align_cameras, moved, scale_of
-from workers.prepare import compute
+from workers.prepare import compute, poses
 from workers.prepare.capture import Capture, Lens, Shot, World
+from workers.prepare.compute import DEFAULTS
 from workers.prepare.poses import posed
+from workers.prepare.sfm.estimate import Estimate, estimate, refine
 from workers.reconstruct import compute as reconstruct
 from workers.segment import compute as segment
 
@@ -35,7 +36,7 @@ LENS = Lens((RIG.width, RIG.height), (RIG.fx, RIG.fy), (RIG.cx, RIG.cy))
 def prepared(folder: Path, **parameters: Any) -> dict[str, Any]:
     """What the stage says of the upload in the folder, beside which it leaves `dataset/`."""
     (folder / "dataset").mkdir()
-    return compute.run(folder, folder / "dataset", PARAMETERS | parameters, lambda *_: None)
+    return compute.run(folder, folder / "dataset", DEFAULTS | parameters, lambda *_: None)
 
 
 def noise(folder: Path, count: int, size: tuple[int, int] = (360, 480)) -> list[str]:
@@ -99,7 +100,17 @@ def test_photos_alone_tell_where_they_were_taken_from(plain: tuple[Path, dict[st
     assert np.degrees(np.arccos(up[1])) < 1
     for each in images(folder):  # the photo is cut to a square, and enlarged
         assert each["fx"] * each["crop"][2] / each["w"] == pytest.approx(RIG.fx, rel=0.01)
-    assert np.load(folder / "dataset" / "poses_bounds.npy").shape == (RIG.views, 17)
+    rows = np.load(folder / "dataset" / "poses_bounds.npy")
+    assert rows.shape == (RIG.views, 17)
+    # The nearest that is seen is the table's edge or the box, the farthest the table behind it, well beyond
+    # what a sphere about the object would say.
+    near, far = rows[:, 15] * scale_of(similarity), rows[:, 16] * scale_of(similarity)
+    assert (near > 0.3 * DISTANCE).all()
+    assert (near < DISTANCE).all()
+    assert (far > 1.2 * DISTANCE).all()
+    assert np.median(far) < 2.5 * DISTANCE  # in some photos a false point lies behind everything
+    assert any("50 and more" in warning for warning in said["warnings"])
+    assert not any("contradicts" in warning for warning in said["warnings"])
 
 
 def test_the_same_photos_give_the_same_bytes(plain: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -204,7 +215,7 @@ def shaken(degrees: float) -> Array:
 
 def test_poses_of_a_phone_are_made_better_and_keep_their_world(tmp_path: Path) -> None:
     given = shaken(0.7)
-    done = posed(tracked(tmp_path, given), PARAMETERS, tmp_path, lambda *_: None)
+    done = posed(tracked(tmp_path, given), DEFAULTS, tmp_path, lambda *_: None)
     found = np.array([shot.c2w for shot in done.shots])
     assert done.metrics["poses"]["how"] == "refined"
     assert done.world == World((0.0, 1.0, 0.0), 1.0)
@@ -222,7 +233,7 @@ def test_poses_of_a_phone_are_made_better_and_keep_their_world(tmp_path: Path) -
 
 def test_poses_that_are_good_already_stay_as_they_are(tmp_path: Path) -> None:
     capture = tracked(tmp_path, shaken(0.01))
-    done = posed(capture, PARAMETERS, tmp_path, lambda *_: None)
+    done = posed(capture, DEFAULTS, tmp_path, lambda *_: None)
     assert done.metrics["poses"]["how"] == "given"
     for shot, before in zip(done.shots, capture.shots, strict=True):
         assert shot.c2w is not None
@@ -233,5 +244,29 @@ def test_poses_that_are_good_already_stay_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("by_phone", "asked"), [(False, "auto"), (True, "never")])
 def test_poses_are_not_touched_where_nobody_asked(tmp_path: Path, by_phone: bool, asked: str) -> None:
     capture = tracked(tmp_path, shaken(0.7), tracked=by_phone)
-    parameters = PARAMETERS | {"refine_poses": asked}
+    parameters = DEFAULTS | {"refine_poses": asked}
     assert posed(capture, parameters, tmp_path, lambda *_: None) is capture
+
+
+def test_poses_that_fit_better_but_contradict_much_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def doubtful(*arguments: Any) -> Estimate:
+        found = refine(*arguments)
+        return replace(found, map=replace(found.map, agreement=0.65))
+
+    monkeypatch.setattr(poses, "refine", doubtful)
+    done = posed(tracked(tmp_path, shaken(0.7)), DEFAULTS, tmp_path, lambda *_: None)
+    assert done.metrics["poses"]["how"] == "given"
+
+
+def test_a_map_that_contradicts_what_photos_share_is_told(
+    plain: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def doubtful(*arguments: Any) -> Estimate:
+        found = estimate(*arguments)
+        return replace(found, map=replace(found.map, agreement=0.5))
+
+    monkeypatch.setattr(poses, "estimate", doubtful)
+    (tmp_path / "upload").symlink_to(plain[0] / "upload")
+    assert any("contradicts" in warning for warning in prepared(tmp_path)["warnings"])

@@ -22,7 +22,6 @@ from workers.prepare.worker import Prepare
 from workers.runtime.safe_input import read_image
 from workers.runtime.settings import Settings
 
-PARAMETERS = captures.PARAMETERS
 DISTORTED = (0.06, -0.08, -0.001, 0.002, 0.01)
 
 
@@ -30,7 +29,7 @@ def prepare(capture: Path, tmp_path: Path, **changes: Any) -> Path:
     out = tmp_path / "out"
     out.mkdir()
     shutil.copytree(capture, tmp_path / "in" / "upload")
-    compute.run(tmp_path / "in", out, PARAMETERS | changes, lambda *_: None)
+    compute.run(tmp_path / "in", out, compute.DEFAULTS | changes, lambda *_: None)
     return out
 
 

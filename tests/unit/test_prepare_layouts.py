@@ -1,5 +1,6 @@
 """Which files of an upload are taken for the capture, where several could be."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,16 @@ import pytest
 from PIL import Image
 
 from contracts.errors import FormatUnsupported, ImageUnreadable, PosesUnreadable
+from contracts.events import DatasetUploaded, UploadedFile
 from tests.captures import Rig, write
 from workers.prepare.capture import Upload, checked_shots
+from workers.prepare.compute import DEFAULTS
 from workers.prepare.readers import photos
 from workers.prepare.readers.layouts import LAYOUTS, read_capture
+from workers.prepare.readers.video import unused
+from workers.prepare.worker import Prepare
 from workers.runtime.safe_input import read_glance
+from workers.runtime.settings import Settings
 from workers.upload import CaptureError, files_of
 
 
@@ -80,3 +86,25 @@ def test_an_empty_file_is_told_to_be_empty(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
     with pytest.raises(ImageUnreadable, match=r"a\.jpg is empty"):
         read_glance(tmp_path / "a.jpg", "a.jpg", 640)
+
+
+def test_frames_of_a_video_never_go_where_something_is(tmp_path: Path) -> None:
+    for name in ("walk", "walk.mp4", "bare"):
+        (tmp_path / name).write_bytes(b"x")
+    assert unused(tmp_path / "walk.mp4") == tmp_path / "walk_"
+    assert unused(tmp_path / "bare") == tmp_path / "bare_"
+
+
+def test_numbers_beyond_all_floats_are_refused_in_an_export_too(tmp_path: Path) -> None:
+    (tmp_path / "rgb").mkdir()
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "rgb" / "0.jpg")
+    told = {"w": 64, "h": 64, "K": [60, 0, 0, 0, 60, 0, 32, 32, 1], "poses": [[10**400, 0, 0, 1, 0, 0, 0]]}
+    (tmp_path / "metadata").write_text(json.dumps(told))
+    with pytest.raises(PosesUnreadable, match="Record3D"):
+        read_capture(Upload(tmp_path))
+
+
+def test_a_stage_on_folders_takes_what_an_event_asks_for_by_default() -> None:
+    file = UploadedFile(key="captures/default/a/upload/b.jpg", bytes=1)
+    event = DatasetUploaded(capture_id="a", files=(file,))
+    assert Prepare(Settings()).parameters(event) == DEFAULTS

@@ -34,7 +34,7 @@ def rejection(capture: Path, tmp_path: Path, kind: str = "auto") -> InputError:
     shutil.copytree(capture, upload)
     out = tmp_path / "out"
     out.mkdir()
-    parameters = captures.PARAMETERS | {"kind": kind}
+    parameters = compute.DEFAULTS | {"kind": kind}
     with pytest.raises(InputError) as caught:
         compute.run(tmp_path / "in", out, parameters, lambda *_: None)
     error = caught.value

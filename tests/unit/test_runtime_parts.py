@@ -35,7 +35,15 @@ def test_settings_come_from_the_environment_and_from_secret_files(
     assert "from a file" not in repr(settings)
 
 
-@pytest.mark.parametrize(("name", "value"), [("TIME_LIMIT", "-1"), ("HTTP_PORT", "many")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TIME_LIMIT", "-1"),
+        ("HTTP_PORT", "many"),
+        ("RETRY_DELAYS", "5,30"),
+        ("WORK_DIR", "/no/such/folder"),
+    ],
+)
 def test_a_bad_setting_is_named(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"PHOTOTWIN_{name}", value)
     with pytest.raises(SettingsError, match=f"PHOTOTWIN_{name}"):
@@ -67,7 +75,18 @@ async def test_metrics_and_health_are_served() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "worker", "publish", "simulate", "topology apply", "topology show"],
+    [
+        "run",
+        "worker",
+        "publish",
+        "simulate",
+        "topology apply",
+        "topology show",
+        "cancel",
+        "sweep",
+        "deadletter list",
+        "deadletter replay",
+    ],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = runner.invoke(app, [*command.split(), "--help"])
@@ -80,7 +99,10 @@ def test_topology_show_needs_no_broker() -> None:
     shown = json.loads(result.output)
     queues = {queue["name"]: queue["arguments"] for queue in shown["queues"]}
     assert queues["phototwin.prepare"]["x-queue-type"] == "quorum"
-    assert queues["phototwin.prepare"]["x-delivery-limit"] == 5
+    assert queues["phototwin.prepare.bulk.3"]["x-overflow"] == "reject-publish"
+    assert {policy["name"]: policy["definition"] for policy in shown["policies"]}["phototwin-work"][
+        "delivery-limit"
+    ] == 5
     assert queues["phototwin.outcomes"]["x-queue-type"] == "stream"
 
 

@@ -16,7 +16,7 @@ from contracts.envelope import Envelope, new_traceparent
 from contracts.errors import BrokerUnavailable, ObjectDamaged, StorageUnavailable
 from contracts.events import CaptureFailed, Event, JobProgress, PosesReady
 from tests.fakes.bench import PATIENCE, TOPOLOGY, Bench
-from workers.runtime import logs, shell
+from workers.runtime import logs, patience
 from workers.runtime.compute import Compute
 from workers.runtime.folder import FolderStore
 from workers.runtime.job import Job
@@ -29,7 +29,11 @@ from workers.segment.worker import Segment
 @pytest.fixture
 async def bench(tmp_path: Path) -> Bench:
     settings = Settings(
-        prefix="test", retry_delays=TOPOLOGY.retry_delays, work_dir=str(tmp_path), max_attempts=3
+        prefix="test",
+        retry_delays=TOPOLOGY.retry_delays,
+        work_dir=str(tmp_path),
+        max_attempts=3,
+        grace_seconds=0,
     )
     return Bench(tmp_path, Broker(TOPOLOGY), FolderStore(tmp_path / "store"), settings, Metrics())
 
@@ -153,7 +157,7 @@ async def test_a_worker_asked_to_end_gives_its_job_back_unspent(bench: Bench) ->
         await bench.until(lambda: bench.computed == 1)
         stop.set()
     assert not bench.outcomes(PosesReady)
-    assert await bench.broker.depth(TOPOLOGY.queue("prepare")) == 1
+    assert await bench.depth() == 1
     async with bench.shell():
         await bench.until(lambda: bool(bench.outcomes(PosesReady)))
     assert bench.computed == 2
@@ -162,7 +166,7 @@ async def test_a_worker_asked_to_end_gives_its_job_back_unspent(bench: Bench) ->
 
 async def test_a_cancelled_capture_publishes_nothing(bench: Bench) -> None:
     event = await bench.upload("work")
-    await bench.store.put_if_absent("captures/default/c1/cancelled.json", b"{}", "application/json")
+    await bench.cancel("c1")
     async with bench.shell():
         await bench.publish(event)
         await bench.until(
@@ -305,7 +309,7 @@ class Unwilling(Broker):
 async def test_a_broker_that_takes_nothing_is_waited_for(
     bench: Bench, do: str, outcome: type[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shell, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.02)
     bench.broker = unwilling = Unwilling(TOPOLOGY)
     async with bench.shell():
         await bench.publish(await bench.upload(do))

@@ -14,14 +14,13 @@ from workers.runtime import watch
 from workers.runtime.folder import FolderStore
 from workers.runtime.metrics import Metrics
 from workers.runtime.settings import Settings
-from workers.runtime.storage import Stat
-
-CANCELLED = "captures/default/c1/cancelled.json"
 
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> Bench:
-    settings = Settings(prefix="test", retry_delays=TOPOLOGY.retry_delays, work_dir=str(tmp_path))
+    settings = Settings(
+        prefix="test", retry_delays=TOPOLOGY.retry_delays, work_dir=str(tmp_path), grace_seconds=0
+    )
     return Bench(tmp_path, Broker(TOPOLOGY), FolderStore(tmp_path / "store"), settings, Metrics())
 
 
@@ -39,7 +38,7 @@ async def test_a_computation_ends_within_two_seconds(bench: Bench) -> None:
         await bench.until(lambda: bench.computed == 1)
         child = int(bench.diary.read_text())
         assert _alive(child)
-        await bench.store.put_if_absent(CANCELLED, b"{}", "application/json")
+        await bench.cancel("c1")
         put = time.monotonic()
         await bench.until(lambda: not _alive(child))
         assert time.monotonic() - put < 2.0
@@ -51,7 +50,7 @@ async def test_a_computation_ends_within_two_seconds(bench: Bench) -> None:
     (ready,) = bench.outcomes(PosesReady)
     assert ready.data.capture_id == "next"
     assert len(bench.broker._log) == 3  # both uploads and this
-    assert await bench.broker.depth(TOPOLOGY.queue("prepare")) == 0
+    assert await bench.depth() == 0
     assert not await bench.dead()
 
 
@@ -59,16 +58,16 @@ async def test_a_store_that_is_away_meanwhile_ends_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "INTERVAL", 0.05)
-    stat, refused = bench.store.stat, 0
+    get, refused = bench.store.get, 0
 
-    async def failing(key: str) -> Stat:
+    async def failing(key: str) -> bytes:
         nonlocal refused
         if bench.computed and not bench.count("storage_bytes_total", stage="prepare", direction="put"):
             refused += 1
             raise StorageUnavailable("away")
-        return await stat(key)
+        return await get(key)
 
-    bench.store.stat = failing  # type: ignore[method-assign]
+    bench.store.get = failing  # type: ignore[method-assign]
     async with bench.shell():
         await bench.publish(await bench.upload("work", seconds=0.5))
         await bench.until(lambda: bool(bench.outcomes(PosesReady)))

@@ -30,7 +30,9 @@ RESULT = str([1, 3, 6, 10, 15, 21]).encode()
 @pytest.fixture
 async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(checkpoints, "INTERVAL", 0.02)
-    settings = Settings(prefix="test", retry_delays=TOPOLOGY.retry_delays, work_dir=str(tmp_path))
+    settings = Settings(
+        prefix="test", retry_delays=TOPOLOGY.retry_delays, work_dir=str(tmp_path), grace_seconds=0
+    )
     return Bench(tmp_path, Broker(TOPOLOGY), FolderStore(tmp_path / "store"), settings, Metrics())
 
 
@@ -86,7 +88,7 @@ async def test_a_job_begun_anew_does_only_what_is_left(bench: Bench) -> None:
     event = await order(bench)
     await plant(bench, event, saved(4), saved(4))
     async with bench.shell():
-        await bench.publish(event)
+        await bench.publish(event, again=True)
         await finish(bench)
     assert bench.steps == [5, 6]
     assert bench.count("storage_bytes_total", stage="prepare", direction="get") > len(saved(4))
@@ -99,7 +101,7 @@ async def test_a_damaged_checkpoint_is_passed_over(bench: Bench, damaged: bytes)
     event = await order(bench)
     await plant(bench, event, damaged, digest_of=saved(4))
     async with bench.shell():
-        await bench.publish(event)
+        await bench.publish(event, again=True)
         await finish(bench)
     assert bench.steps == [1, 2, 3, 4, 5, 6]
     assert "checkpoint ignored" in lines.getvalue()
@@ -111,7 +113,7 @@ async def test_of_two_the_newer_counts(bench: Bench) -> None:
         await plant(bench, event, saved(steps), saved(steps))
         await asyncio.sleep(0.02)
     async with bench.shell():
-        await bench.publish(event)
+        await bench.publish(event, again=True)
         await finish(bench)
     assert bench.steps == [6]
 
@@ -122,7 +124,7 @@ async def test_behind_a_damaged_checkpoint_an_older_one_is_found(bench: Bench) -
     await asyncio.sleep(0.02)  # by the store's clock the other is newer
     await plant(bench, event, b"half", digest_of=saved(4))
     async with bench.shell():
-        await bench.publish(event)
+        await bench.publish(event, again=True)
         await finish(bench)
     assert bench.steps == [4, 5, 6]
 
@@ -131,7 +133,7 @@ async def test_whole_bytes_that_the_computation_cannot_read_are_passed_over(benc
     event = await order(bench)
     await plant(bench, event, b"of another make", b"of another make")
     async with bench.shell():
-        await bench.publish(event)
+        await bench.publish(event, again=True)
         await finish(bench)
     assert bench.steps == [1, 2, 3, 4, 5, 6]
 
@@ -140,7 +142,7 @@ async def test_a_state_over_which_the_computation_stumbles_is_not_its_end(bench:
     event = await order(bench, stumbles=True)
     await plant(bench, event, saved(4), saved(4))
     async with bench.shell():
-        await bench.publish(event)
+        await bench.publish(event, again=True)
         await finish(bench)
     assert bench.computed == bench.settings.max_attempts
     assert bench.steps == [1, 2, 3, 4, 5, 6]
@@ -163,7 +165,7 @@ async def test_a_store_that_fails_checkpoints_fails_no_job(
     await plant(bench, event, saved(2), saved(2))
     monkeypatch.setattr(bench.store, method, failing)
     async with bench.shell():
-        await bench.publish(event)
+        await bench.publish(event, again=True)
         await bench.until(
             lambda: bench.count("job_duration_seconds_count", stage="prepare", outcome="done") == 1
         )
@@ -191,7 +193,7 @@ async def test_a_store_that_hangs_on_checkpoints_keeps_no_job_waiting(
     event = await order(bench, seconds=0.1)
     monkeypatch.setattr(bench.store, "put", hanging)
     async with bench.shell():
-        await bench.publish(event)
+        await bench.publish(event, again=True)
         async with asyncio.timeout(PATIENCE / 2):
             await finish(bench)
     assert (most, at_once) == (1, 0)
@@ -200,7 +202,7 @@ async def test_a_store_that_hangs_on_checkpoints_keeps_no_job_waiting(
 async def test_two_workers_on_one_job_do_each_other_no_harm(bench: Bench) -> None:
     event = await order(bench, seconds=0.1)
     async with bench.shell(), bench.shell():
-        await bench.publish(event)
+        await bench.publish(event, again=True)
         await bench.publish(event, id="event-2")
         await finish(bench, results=2)
     assert bench.computed == 2

@@ -20,7 +20,9 @@ from workers.runtime.settings import Settings
 @pytest.fixture
 async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(progress, "INTERVAL", 0.0)
-    settings = Settings(prefix="test", retry_delays=TOPOLOGY.retry_delays, work_dir=str(tmp_path))
+    settings = Settings(
+        prefix="test", retry_delays=TOPOLOGY.retry_delays, work_dir=str(tmp_path), grace_seconds=0
+    )
     return Bench(tmp_path, Broker(TOPOLOGY), FolderStore(tmp_path / "store"), settings, Metrics())
 
 

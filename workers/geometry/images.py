@@ -50,3 +50,18 @@ def _read(path: Path, mode: int) -> Any:
     if image is None:
         raise ValueError(f"{path.name} is not a readable picture")
     return image
+
+
+def window_of(cover: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns of a square, as far as the picture goes, around what is covered, with a margin; of the
+    whole picture where nothing is."""
+    height, width = cover.shape
+    rows, columns = np.flatnonzero(cover.any(axis=1)), np.flatnonzero(cover.any(axis=0))
+    if not len(rows):
+        return slice(0, height), slice(0, width)
+    side = int(min(1.15 * max(np.ptp(rows), np.ptp(columns)) + 8, height, width))
+    top, left = (
+        int(np.clip((ends[0] + ends[-1] - side) // 2, 0, length - side))
+        for ends, length in ((rows, height), (columns, width))
+    )
+    return slice(top, top + side), slice(left, left + side)

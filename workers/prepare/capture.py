@@ -17,7 +17,7 @@ from contracts.errors import (
     TooFewImages,
     TooManyImages,
 )
-from workers.prepare.matched import Known
+from workers.prepare.sfm.matches_file import Known
 from workers.runtime.safe_input import IMAGE_SUFFIXES, SEND_INSTEAD, extract_zip
 
 MIN_IMAGES = 6

@@ -8,7 +8,7 @@
     coverage.png          from which sides the photos see the object
     compensation_matrix.npy    of an ARCore session: its poses as compensated (see readers.arcore.published)
 
-EXIF is used to turn pictures upright and goes no further: no location leaves this stage.
+Of EXIF only the orientation, the focal length and the time are used: no location leaves this stage.
 """
 
 import re
@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from contracts.errors import MasksIncomplete
 from workers.geometry.cameras import Cameras, to_llff, write_cameras
 from workers.geometry.images import write_png
-from workers.prepare import matched
 from workers.prepare.capture import Shot, Upload, World, checked_shots
 from workers.prepare.frame import bounds, measured, object_sphere, to_normalised
 from workers.prepare.poses import posed
@@ -33,9 +32,23 @@ from workers.prepare.quality.coverage import coverage
 from workers.prepare.quality.picture import coverage_picture
 from workers.prepare.readers.layouts import read_capture
 from workers.prepare.scale import scaled
+from workers.prepare.sfm import matches_file
 from workers.prepare.square import Prepared, prepare
-from workers.runtime.safe_input import read_size
+from workers.prepare.times import taken
+from workers.runtime.safe_input import read_size, read_taken
 
+DEFAULTS: dict[str, Any] = {
+    "kind": "auto",
+    "largest": 512,
+    "ignore_masks": False,
+    "ignore_poses": False,
+    "refine_poses": "auto",
+    "mapper": "incremental",
+    "networks": {},
+    "known_length": None,
+    "marker": None,
+}
+"""The parameters where an event's options are the default ones."""
 LEAST_SIZE, SIZE_STEP = 512, 64
 POSES = 0.6
 """Of the progress told."""
@@ -48,7 +61,7 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     report(0.0, {"step": "reading"})
     capture = read_capture(Upload(inputs / "upload"), parameters["kind"])
     checked_shots(capture.shots)
-    known, doubts = _known(inputs / "previous" / matched.FILE)
+    known, doubts = _known(inputs / "previous" / matches_file.FILE)
     sent = [shot.name for shot in capture.shots]
     capture = posed(
         replace(capture, warnings=[*capture.warnings, *doubts]),
@@ -64,7 +77,7 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
         (outputs / "alpha").rmdir()
     cameras, centre = _write_cameras(outputs, images, size, masked, capture.world)
     if capture.known is not None:
-        matched.write(outputs / matched.FILE, capture.known)
+        matches_file.write(outputs / matches_file.FILE, capture.known)
     for name, array in capture.arrays.items():
         np.save(outputs / f"{name}.npy", array)
     found = {
@@ -81,6 +94,8 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
         write_png(outputs / "coverage.png", coverage_picture(covered))
         names, qualities = [image.shot.name for image in images], [image.quality for image in images]
         found["quality"] = metrics(names, qualities, covered, len(sent))
+    if when := taken(read_taken(shot.image, shot.name) for shot in capture.shots):
+        found["taken"] = when
     report(1.0, {"step": "done"})
     unknown = [name for name, value in asdict(capture.world).items() if value is None]
     untold = [f"The capture does not say its world's {' and '.join(unknown)}."] if unknown else []
@@ -106,14 +121,14 @@ def _images(
     return size, images
 
 
-def _known(path: Path) -> tuple[matched.Known, list[str]]:
+def _known(path: Path) -> tuple[matches_file.Known, list[str]]:
     """What was matched for an earlier dataset of the same capture, if any, and what is to be told of that."""
     if not path.exists():
-        return matched.NOTHING, []
+        return matches_file.NOTHING, []
     try:
-        return matched.read(path), []
+        return matches_file.read(path), []
     except ValueError as error:
-        return matched.NOTHING, [f"What was matched before is of no use, all is matched again: {error}."]
+        return matches_file.NOTHING, [f"What was matched before is of no use, all is matched again: {error}."]
 
 
 def image_size(photos: list[tuple[int, int]], most: int) -> int:

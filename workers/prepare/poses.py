@@ -14,12 +14,12 @@ from workers.geometry.errors import NumericError
 from workers.geometry.similarity import align_cameras, moved
 from workers.prepare.capture import Capture, Lens, Shot, World, check_count
 from workers.prepare.frame import nearest_point
-from workers.prepare.matched import NOTHING, Known
 from workers.prepare.orientation import oriented
 from workers.prepare.sfm import world
 from workers.prepare.sfm.estimate import Estimate, Photos, estimate, refine
 from workers.prepare.sfm.features import LONGEST
 from workers.prepare.sfm.mapping import Camera
+from workers.prepare.sfm.matches_file import NOTHING, Known
 from workers.prepare.sfm.plugs import Plugs, plugged
 from workers.runtime.safe_input import Glance, read_glance
 from workers.runtime.usage import Clock

@@ -7,7 +7,7 @@ from contracts.events import DatasetUploaded, PosesReady
 from contracts.fields import ManifestRef
 from workers.geometry.errors import NumericError
 from workers.networks.weights import of_onnx
-from workers.prepare.matched import FILE
+from workers.prepare.sfm.matches_file import FILE
 from workers.prepare.sfm.weights import Networks, of_aliked, ready
 from workers.runtime.settings import Settings, SettingsError
 from workers.runtime.worker import Inputs, Worker

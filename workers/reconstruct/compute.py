@@ -98,6 +98,7 @@ def run(
         "profile": settings.profile,
         "views": len(used),
         "views_held_out": len(held_out),
+        "held_out": [data.scene.cameras.names[i] for i in held_out],
         "vertices": len(mesh.vertices),
         "faces": len(mesh.faces),
         "texture_size": mesh.kd.shape[0],

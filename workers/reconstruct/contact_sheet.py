@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.geometry.cameras import Cameras
+from workers.geometry.images import window_of
 from workers.reconstruct.methods.model import Scene, TexturedMesh
 from workers.render.preview import shade
 
@@ -48,16 +49,6 @@ def spread(cameras: Cameras, centre: NDArray[np.float32], count: int) -> list[in
         nearest = (towards @ towards[chosen].T).max(1)
         chosen.append(int(np.argmin(nearest)))
     return chosen
-
-
-def window_of(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """A square part of the image around the mask, with a margin."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    height, width = mask.shape
-    side = int(min(1.15 * max(np.ptp(rows), np.ptp(columns)) + 8, height, width))
-    top = int(np.clip((rows[0] + rows[-1] - side) // 2, 0, height - side))
-    left = int(np.clip((columns[0] + columns[-1] - side) // 2, 0, width - side))
-    return slice(top, top + side), slice(left, left + side)
 
 
 def seen_through(window: tuple[slice, slice], cameras: Cameras) -> Cameras:

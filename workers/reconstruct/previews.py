@@ -11,8 +11,8 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
-from workers.geometry.images import write_png
-from workers.reconstruct.contact_sheet import seen_through, window_of
+from workers.geometry.images import window_of, write_png
+from workers.reconstruct.contact_sheet import seen_through
 from workers.reconstruct.methods.model import Scene, Sketch
 from workers.render.depth import clip_positions
 from workers.render.rasterizer import interpolate, rasterize

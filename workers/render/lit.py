@@ -73,7 +73,8 @@ class Lit:
         _shade(kd, ks, bent, towards, even, lamps, self._probe, radiance)
         samples = np.zeros((*seen.shape, 4), np.float32)
         samples[seen] = np.pad(np.clip(radiance, 0, 1), ((0, 0), (0, 1)), constant_values=1)
-        mean = samples.reshape(camera.height, 2, camera.width, 2, 4).mean((1, 3))
+        rows = samples[::2] + samples[1::2]
+        mean = (rows[:, ::2] + rows[:, 1::2]) / np.float32(4)  # far quicker than mean() over two axes
         straight = mean[..., :3] / np.maximum(mean[..., 3:], np.float32(1e-6))
         return np.round(255 * np.concatenate([encode_srgb(straight), mean[..., 3:]], axis=2)).astype(np.uint8)
 

@@ -20,7 +20,7 @@ from workers.runtime.storage import Listed, NotFound, ObjectStore
 
 INTERVAL = 0.5
 PAUSE = 10.0  # where the store would not take one
-FAREWELL_SECONDS = 10.0
+FAREWELL_SECONDS = 5.0
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """Of the files that are kept; others, hidden ones say, are the computation's own affair."""
 
@@ -28,16 +28,21 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 class Checkpoints:
     """The checkpoints of one job. Whatever goes wrong with them is logged and is no fault of the job's."""
 
-    def __init__(self, store: ObjectStore, job: Job) -> None:
+    def __init__(self, store: ObjectStore, job: Job, *, begun: bool) -> None:
+        """begun: whether somebody may have worked on it before; else there are none to be looked for."""
         self._store = store
+        self._some = begun
         self._prefix = checkpoint_folder(job.event, job.key)
         # By name: the key of what the store has of ours, and which version of the file that is.
         self._keys: dict[str, str] = {}
         self._seen: dict[str, tuple[int, int]] = {}
+        self._turn = asyncio.Lock()
         self._log = get_logger()
 
     async def fetch(self, folder: Path, on_bytes: OnBytes) -> None:
         """What earlier runs of this job left, into the folder: of each name the newest that is whole."""
+        if not self._some:
+            return
         try:
             found = await self._store.below(self._prefix)
         except PhototwinError as error:
@@ -66,23 +71,36 @@ class Checkpoints:
 
     @asynccontextmanager
     async def kept(self, folder: Path, on_bytes: OnBytes) -> AsyncIterator[None]:
-        """While inside, what appears in the folder is put into the store, one file at a time."""
+        """While inside, what appears in the folder is put into the store, one file at a time. A computation
+        that is stopped leaves its last state there too."""
         keeping = asyncio.create_task(self._keep(folder, on_bytes))
         try:
             yield
+        except asyncio.CancelledError:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL_SECONDS):
+                    await self._keep_once(folder, on_bytes)
+            raise
         finally:
             keeping.cancel()
             await asyncio.wait({keeping})
 
     async def _keep(self, folder: Path, on_bytes: OnBytes) -> None:
         while True:
+            if not await self._keep_once(folder, on_bytes):
+                await asyncio.sleep(PAUSE)
+            await asyncio.sleep(INTERVAL)
+
+    async def _keep_once(self, folder: Path, on_bytes: OnBytes) -> bool:
+        """Whether all that is there is in the store now."""
+        async with self._turn:
             for path in _newest_first(folder):
                 try:
                     await self._put(path, on_bytes)
                 except (PhototwinError, NotFound, OSError) as error:
                     self._log.warning("checkpoint not stored", name=path.name, error=str(error))
-                    await asyncio.sleep(PAUSE)
-            await asyncio.sleep(INTERVAL)
+                    return False
+        return True
 
     async def _put(self, path: Path, on_bytes: OnBytes) -> None:
         """The file's present version, unless the store has it; the one before goes once this one is there."""
@@ -95,6 +113,7 @@ class Checkpoints:
         os.link(path, held)
         size = held.stat().st_size
         key = f"{self._prefix}{await asyncio.to_thread(_digest, held)}/{path.name}"
+        self._some = True
         await self._store.put(key, held, "application/octet-stream")
         held.unlink()
         on_bytes(size)
@@ -107,6 +126,8 @@ class Checkpoints:
 
     async def drop(self) -> None:
         """All of them, whoever put them: the job is done."""
+        if not self._some:
+            return
         try:
             async with asyncio.timeout(FAREWELL_SECONDS):
                 for listed in await self._store.below(self._prefix):

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,12 +20,18 @@ from contracts.dataset import (
     Manifest,
     Producer,
     artefact_key,
-    cancelled_key,
     job_key,
     manifest_key,
     manifest_ref,
+    running_key,
 )
-from contracts.errors import CaptureCancelled, ObjectDamaged, UploadChanged, UploadMissing, UploadTooLarge
+from contracts.errors import (
+    ObjectDamaged,
+    StorageUnavailable,
+    UploadChanged,
+    UploadMissing,
+    UploadTooLarge,
+)
 from contracts.events import Event, UploadedFile
 from contracts.fields import ManifestRef
 from workers.runtime.compute import Computed
@@ -40,6 +47,8 @@ MEDIA_TYPES = {
     ".obj": "model/obj",
     ".mtl": "model/mtl",
     ".npy": "application/octet-stream",
+    ".usdz": "model/vnd.usdz+zip",
+    ".webp": "image/webp",
 }
 
 OnBytes = Callable[[int], None]
@@ -70,11 +79,14 @@ class Job:
         key = job_key(event, worker.stage, asked, worker.algorithm, parameters)
         return cls(worker, event, store, inputs, key)
 
-    async def check_cancelled(self) -> None:
-        """Raises CaptureCancelled."""
-        with suppress(NotFound):
-            await self._store.stat(cancelled_key(self.event))
-            raise CaptureCancelled(f"capture {self.event.capture_id} is cancelled")
+    async def mark(self) -> None:
+        """Have the store say that the job is worked on: for whoever tidies up. Raises StorageUnavailable."""
+        key = running_key(self.event, self.key)
+        await self._store.put_if_absent(key, b"", "application/octet-stream")
+
+    async def unmark(self) -> None:
+        with suppress(StorageUnavailable):  # a mark that stays ages, and is then no longer heeded
+            await self._store.delete(running_key(self.event, self.key))
 
     async def existing(self) -> tuple[Manifest, ManifestRef] | None:
         """The result, where this job was done before, by whomever."""
@@ -103,6 +115,9 @@ class Job:
             manifest = await self.manifest(ref)
             wanted = self.inputs.only.get(name)
             artefacts = [a for a in manifest.artefacts if wanted is None or a.name in wanted]
+            if self.inputs.with_manifests:
+                (folder / name).mkdir(parents=True, exist_ok=True)
+                (folder / name / "manifest.json").write_bytes(manifest.encode())
 
             async def fetch_artefact(artefact: Artefact, below: Path = folder / name) -> None:
                 await _fetch_artefact(self._store, artefact, below / artefact.name, on_bytes)
@@ -168,7 +183,7 @@ def producer(worker: Worker[Any], seed: int) -> Producer:
     """All that would be needed to make the result again."""
     return Producer(
         name=f"phototwin-{worker.stage}",
-        version=version("phototwin"),
+        version=_installed("phototwin") or "unknown",
         algorithm=worker.algorithm,
         device=f"cpu {platform.machine()}",
         seed=seed,
@@ -176,6 +191,7 @@ def producer(worker: Worker[Any], seed: int) -> Producer:
     )
 
 
+@cache
 def _installed(library: str) -> str | None:
     try:
         return version(library)

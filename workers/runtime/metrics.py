@@ -24,6 +24,17 @@ class Metrics:
         self.in_flight = Gauge(
             "phototwin_jobs_in_flight", "Jobs being worked on", ["stage"], registry=self.registry
         )
+        self.stalls = self._counter(
+            "stalls", "Pauses because broker, store or disk would not take or give", "stage", "code"
+        )
+        self.deaf = self._counter("consumers_lost", "Times the broker had stopped sending unnoticed", "stage")
+        self.up = Gauge("phototwin_broker_up", "Whether RabbitMQ takes messages", registry=self.registry)
+        self.lag = Histogram(
+            "phototwin_loop_lag_seconds",
+            "By how much the event loop is late",
+            buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+            registry=self.registry,
+        )
         self.masks = self._counter("masks", "Masks made", "segmenter", "verdict")
         self.masks_reviewed = self._counter("masks_reviewed", "Masks a person decided on", "decision")
         self.mask_duration = Histogram(

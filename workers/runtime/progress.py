@@ -18,6 +18,8 @@ from workers.runtime.storage import ObjectStore
 
 INTERVAL = 0.5
 PATIENCE = 1.0
+OVERDUE_SECONDS = 5.0
+"""By so much an estimate may be exceeded before it is believed no longer."""
 
 
 class Reporter:
@@ -29,7 +31,7 @@ class Reporter:
     def __init__(self, broker: Broker, store: ObjectStore, job: Job, cause: Envelope, previews: Path) -> None:
         self._broker, self._job, self._cause = broker, job, cause
         self._previews = Previews(store, job, previews, self._publish)
-        self._started = time.monotonic()
+        self._started = self._heard = time.monotonic()
         self._last = -math.inf
         self._latest: dict[str, Any] = {"fraction": 0.0}
         self._sending: set[asyncio.Task[None]] = set()
@@ -45,6 +47,12 @@ class Reporter:
         for task in self._sending:
             task.cancel()
 
+    @property
+    def left(self) -> float:
+        """Seconds, as far as can be told from how it went so far; infinite where nothing can."""
+        eta, since = self._latest.get("eta_seconds"), time.monotonic() - self._heard
+        return math.inf if eta is None or since > eta + OVERDUE_SECONDS else max(0.0, eta - since)
+
     def __call__(self, fraction: float, info: dict[str, Any]) -> None:
         try:
             self._hear(fraction, info)
@@ -52,7 +60,7 @@ class Reporter:
             get_logger().warning("progress ignored", error=f"{type(error).__name__}: {error}"[:1000])
 
     def _hear(self, fraction: float, info: dict[str, Any]) -> None:
-        now = time.monotonic()
+        self._heard = now = time.monotonic()
         fraction = min(max(0.0, fraction), 1.0)
         elapsed = now - self._started
         self._latest = {

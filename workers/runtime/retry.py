@@ -18,16 +18,21 @@ class Decision:
     counts: bool = True
 
 
-def decide(error: PhototwinError, attempt: int, max_attempts: int) -> Decision:
+def decide(error: PhototwinError, attempt: int, max_attempts: int, chance: float) -> Decision:
     """`attempt` counts from 0. `fail` ends the capture with `capture.failed`; `dead_letter` does too
     and keeps the message; `stop` ends in silence (the capture was cancelled). An outage is no fault
-    of the job's and uses up none of its attempts."""
+    of the job's and uses up none of its attempts. `chance`, in [0, 1), spreads the delays over the upper half
+    of what they grow by, so that jobs that failed together do not come again together."""
     if isinstance(error, Outage):
-        return Decision("retry", OUTAGE_DELAY, counts=False)
+        return Decision("retry", _spread(OUTAGE_DELAY, chance), counts=False)
     if error.disposition is Disposition.RETRY:
         if attempt + 1 < max_attempts:
-            return Decision("retry", DELAYS[min(attempt, len(DELAYS) - 1)])
+            return Decision("retry", _spread(DELAYS[min(attempt, len(DELAYS) - 1)], chance))
         return Decision("dead_letter")
     if error.disposition is Disposition.DEAD_LETTER:
         return Decision("dead_letter")
     return Decision("stop" if error.code == "capture_cancelled" else "fail")
+
+
+def _spread(delay: float, chance: float) -> float:
+    return delay * (1 - chance / 2)

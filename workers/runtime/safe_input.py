@@ -4,6 +4,7 @@ Meant to run in the computing child process, which holds no secrets.
 """
 
 import errno
+import io
 import json
 import math
 import stat
@@ -11,6 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,17 +30,23 @@ from contracts.errors import (
     PosesUnreadable,
     UploadTooLarge,
 )
+from workers.runtime.picture_parts import TooManyParts, check_parts
 
 MAX_ENTRIES = 5000
 MAX_UNPACKED_BYTES = 4 << 30
 MAX_DEPTH = 20
 MAX_RATIO = 200
 """Of unpacked to packed bytes of one entry; photos hardly shrink at all."""
+MAX_DIRECTORY_BYTES = 8 << 20
+"""Of an archive's list of its entries."""
 MAX_PIXELS = 50_000_000
+MAX_IMAGE_BYTES = 256 << 20
 MIN_SIDE = 64
-MAX_JSON_BYTES = 64 << 20
-MAX_NPY_BYTES = 64 << 20
+MAX_JSON_BYTES = 16 << 20
+MAX_NPY_BYTES = 8 << 20
 CHUNK = 1 << 20
+BAND = 64
+"""Rows of a picture that are converted at once."""
 
 DEEP = ("I", "I;16", "I;16B", "I;16L", "F")
 """Modes of pictures of more than 8 bits."""
@@ -90,7 +98,7 @@ class Picture:
 def read_image(path: Path, name: str) -> Picture:
     """Decode a photo; `name` is what its sender calls it.
 
-    Raises FormatUnsupported, ImageTooLarge, ImageTooSmall, ImageUnreadable.
+    Raises FormatUnsupported, ImageTooLarge, ImageTooSmall, ImageUnreadable, UploadTooLarge.
     """
     with _opened(path, name) as image:
         orientation = _orientation(image)
@@ -136,6 +144,19 @@ def read_size(path: Path, name: str) -> tuple[int, int]:
         return image.size
 
 
+def read_taken(path: Path, name: str) -> datetime | None:
+    """When a photo was taken, as its EXIF says; without a zone where that says none, and None where it does
+    not say, or what is no time. Raises as `read_image`."""
+    with _opened(path, name) as image, suppress(Exception):
+        told = image.getexif().get_ifd(0x8769)
+        zone, part = str(told.get(0x9011, "")).strip("\0 "), str(told.get(0x9291, "")).strip("\0 ")
+        when = datetime.strptime(
+            str(told[0x9003]).strip("\0 ") + zone, "%Y:%m:%d %H:%M:%S" + "%z" * bool(zone)
+        )
+        return when + timedelta(seconds=float(f"0.{part}") if part.isdigit() else 0)
+    return None
+
+
 def read_mask(path: Path, name: str) -> Picture:
     """A mask as a Picture whose alpha is the mask: the file's own alpha where that says anything,
     else its brightness. Raises as `read_image`."""
@@ -152,7 +173,11 @@ def read_mask(path: Path, name: str) -> Picture:
 
 @contextmanager
 def _opened(path: Path, name: str) -> Iterator[Image.Image]:
+    if path.stat().st_size > MAX_IMAGE_BYTES:
+        limit = f"{MAX_IMAGE_BYTES / 1e6:.0f} MB in one photo"
+        raise UploadTooLarge(f"{name} is larger than {limit}", limit=limit)
     try:
+        check_parts(path)
         with Image.open(path, formats=FORMATS if HEIF_INSTALLED else FORMATS[:-1]) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageTooLarge(
@@ -187,6 +212,8 @@ def _opened(path: Path, name: str) -> Iterator[Image.Image]:
         ) from None
     except InputError:
         raise
+    except TooManyParts as error:
+        raise ImageUnreadable(f"{name} is no photo: {error}", file=name) from None
     except Exception as error:  # a decoder fed with damaged or hostile bytes may raise anything
         _reraise_full_disk(error)
         raise ImageUnreadable(f"{name} is damaged: {type(error).__name__}: {error}", file=name) from None
@@ -228,9 +255,13 @@ def _is_heif(head: bytes) -> bool:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """16-bit and float pictures to 8 bits, from their nominal range."""
-    values = np.asarray(image, np.float64)
+    values = np.asarray(image)
     top = 1.0 if image.mode == "F" and values.max() <= 1 else 65535.0
-    return Image.fromarray(np.clip(np.nan_to_num(values) / top * 255 + 0.5, 0, 255).astype(np.uint8))
+    converted = np.empty(values.shape, np.uint8)
+    for row in range(0, len(values), BAND):
+        exact = np.nan_to_num(values[row : row + BAND].astype(np.float64))
+        converted[row : row + BAND] = np.clip(exact / top * 255 + 0.5, 0, 255)
+    return Image.fromarray(converted)
 
 
 def read_json(path: Path, name: str) -> Any:
@@ -268,10 +299,12 @@ def extract_zip(path: Path, folder: Path, name: str) -> None:
     Raises ArchiveUnsafe (leaves the folder, links, encryption, bombs, damage), UploadTooLarge.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _Archive(path) as file, zipfile.ZipFile(file) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             if len(entries) > MAX_ENTRIES:
                 raise ArchiveUnsafe(f"{name} has {len(entries)} files; at most {MAX_ENTRIES} are accepted")
+            if sum(entry.compress_size for entry in entries) > path.stat().st_size:
+                raise ArchiveUnsafe(f"{name} has files that overlap each other")
             left = MAX_UNPACKED_BYTES
             for entry in entries:
                 target = folder / _checked_name(entry, name)
@@ -285,6 +318,16 @@ def extract_zip(path: Path, folder: Path, name: str) -> None:
         raise ArchiveUnsafe(
             f"{name} is damaged or encrypted: {type(error).__name__}: {str(error)[:200]}"
         ) from None
+
+
+class _Archive(io.FileIO):
+    """A file of which nothing is read in one piece that is larger than an honest list of entries: `zipfile`
+    reads the list so, and makes an object of some hundred bytes of each of its 46."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MAX_DIRECTORY_BYTES:
+            raise ValueError(f"its list of entries has {size} bytes; at most {MAX_DIRECTORY_BYTES} are read")
+        return super().read(size)
 
 
 def _checked_name(entry: zipfile.ZipInfo, name: str) -> PurePosixPath:

@@ -1,4 +1,4 @@
-"""The run loop of a worker: one delivery after another through the seven steps of a job.
+"""One delivery's way through the seven steps of a job.
 
     1 parse the event      4 compute in the child          6 publish the next event, confirmed
     2 skip what is done    5 put artefacts, manifest last  7 only then acknowledge
@@ -8,49 +8,60 @@ Effects happen once (the manifest is put if absent), events at least once under 
 """
 
 import asyncio
-import tempfile
+import hashlib
+import math
 import time
 import traceback
-from contextlib import suppress
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import structlog
 
+from broker import deadletter
 from broker.interface import Broker, Delivery, Message
 from contracts.dataset import Manifest
-from contracts.envelope import Envelope, child_traceparent, event_id, new_traceparent, sender, trace_id
+from contracts.envelope import (
+    Envelope,
+    child_traceparent,
+    event_id,
+    new_traceparent,
+    retried,
+    sender,
+    trace_id,
+)
 from contracts.errors import (
     BrokerUnavailable,
     ComputeFailed,
     ContractError,
     DeliveryLost,
+    Disposition,
     EventReturned,
     EventUnknown,
-    Outage,
     PhototwinError,
+    from_code,
 )
-from contracts.events import CaptureFailed, Event, Failure
+from contracts.events import CaptureFailed, Event, ModelReady, Options
 from contracts.fields import ManifestRef
 from workers.runtime.checkpoints import Checkpoints
 from workers.runtime.compute import Compute
 from workers.runtime.job import Job
 from workers.runtime.logs import get_logger
 from workers.runtime.metrics import Metrics
+from workers.runtime.outcome import Outcomes
+from workers.runtime.patience import patiently
 from workers.runtime.progress import Reporter
 from workers.runtime.retry import decide
 from workers.runtime.settings import Settings
 from workers.runtime.storage import ObjectStore
-from workers.runtime.watch import unless_cancelled
+from workers.runtime.watch import INTERVAL, unless_ended
 from workers.runtime.worker import Worker
-
-DRAIN_PAUSE = 1.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+from workers.runtime.workspace import Workspace
 
 
 class Shell:
-    """Runs one worker against a broker and a store."""
+    """Does the jobs of one worker, against a broker and a store; `run_loop.RunLoop` brings them."""
 
     def __init__(
         self,
@@ -68,53 +79,27 @@ class Shell:
         self._settings = settings
         self._metrics = metrics
         self._log = get_logger()
-        self._queue = settings.topology.queue(worker.stage)
+        self._topology = settings.topology
+        self._outcomes = Outcomes(broker, store)
+        self._workspace = Workspace(settings.work_dir)
+        self._left: Callable[[], float] = _unknown
 
-    async def run(self, stop: asyncio.Event, *, drain: bool = False) -> None:
-        """Until `stop` is set (the job at hand is then given back), or with `drain` until the queue
-        is empty."""
-        async with self._broker.consume(self._queue, prefetch=1) as deliveries:
-            while (delivery := await self._next(deliveries, stop, drain)) is not None:
-                job = asyncio.create_task(self.handle(delivery))
-                stopping = asyncio.create_task(stop.wait())
-                await asyncio.wait({job, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                if job.done():
-                    job.result()  # a bug in the shell itself: end, and let the message come again
-                else:
-                    await deliveries.aclose()  # first, or what is given back comes straight to us
-                    job.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await job
-                    self._log.info("job given back", event_id=delivery.message.id)
-                    with suppress(Outage):  # then the closing of the connection gives it back
-                        await delivery.give_back()
-                stopping.cancel()
+    @property
+    def left(self) -> float:
+        """Seconds until the job at hand is computed, as far as can be told."""
+        return self._left()
 
-    async def _next(self, deliveries: Any, stop: asyncio.Event, drain: bool) -> Delivery | None:
-        """The next delivery; None when it is time to end."""
-        waiting: asyncio.Task[Delivery] = asyncio.create_task(anext(deliveries))
-        stopping = asyncio.create_task(stop.wait())
-        try:
-            while not stop.is_set():
-                await asyncio.wait(
-                    {waiting, stopping},
-                    timeout=DRAIN_PAUSE if drain else None,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if waiting.done():
-                    return waiting.result()
-                if drain and await self._broker.depth(self._queue) == 0:
-                    return None
-            return None
-        finally:
-            stopping.cancel()
-            waiting.cancel()
-            with suppress(asyncio.CancelledError):
-                await waiting
+    def close(self) -> None:
+        """Leave nothing behind on the disk."""
+        self._workspace.close()
+
+    def stalled(self, code: str) -> None:
+        """Count a pause: something, as the error's code says, cannot be had at present."""
+        self._metrics.stalls.labels(self.worker.stage, code).inc()
 
     async def handle(self, delivery: Delivery) -> None:
-        """One delivery, settled whatever happens. While the broker takes no messages it is tried again
-        for as long as that lasts: the result is in the store by then, and is only announced."""
+        """One delivery, settled whatever happens. While broker or store are away it is tried again for as
+        long as that lasts: what was computed is in the store by then, and is only announced."""
         stage = self.worker.stage
         started = time.monotonic()
         self._metrics.consumed.labels(stage).inc()
@@ -122,23 +107,12 @@ class Shell:
             structlog.contextvars.bound_contextvars(stage=stage, event_id=delivery.message.id),
             self._metrics.in_flight.labels(stage).track_inprogress(),
         ):
-            pause = FIRST_PAUSE
-            while True:
-                try:
-                    outcome = await self._settle(delivery)
-                    break
-                except DeliveryLost as error:
-                    self._log.warning("delivery lost, it will come again", error=error.message)
-                    outcome = "lost"
-                    break
-                except (BrokerUnavailable, EventReturned) as error:
-                    self._log.error("cannot settle yet", code=error.code, error=error.message, pause=pause)
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE)
-                except Exception as error:  # nothing that a message holds may end the worker
-                    outcome = "dead_lettered"
-                    await self._bury(delivery, _unforeseen(error), 0)
-                    break
+            try:
+                outcome = await patiently(partial(self._settle, delivery), self.stalled) or "lost"
+            except Exception as error:  # nothing that a message holds may end the worker
+                outcome = "dead_lettered"
+                buried = partial(self._bury, delivery, _unforeseen(error), 0)
+                await patiently(buried, self.stalled)
         self._metrics.duration.labels(stage, outcome).observe(time.monotonic() - started)
 
     async def _settle(self, delivery: Delivery) -> str:
@@ -153,6 +127,7 @@ class Shell:
         with structlog.contextvars.bound_contextvars(
             event_id=envelope.id,
             capture_id=event.capture_id,
+            generation=event.generation,
             tenant=event.tenant,
             trace_id=trace_id(envelope.traceparent),
         ):
@@ -175,14 +150,19 @@ class Shell:
         job = await Job.of(self.worker, envelope.data, self._store)
         with structlog.contextvars.bound_contextvars(job_key=job.key):
             self._log.info("job started", attempt=job.event.attempt, returns=delivery.returns)
-            await job.check_cancelled()
-            checkpoints = Checkpoints(self._store, job)
-            result, outcome = await job.existing(), "adopted"
+            started = time.monotonic()
+            failed, result = await asyncio.gather(self._outcomes.failed(job.event), job.existing())
+            if failed is not None:
+                return await self._failed_before(delivery, envelope, failed)
+            begun = delivery.again or job.event.attempt > 0
+            checkpoints = Checkpoints(self._store, job, begun=begun)
+            outcome = "adopted"
             if result is None:
                 produced = self._produce(job, envelope, checkpoints)
-                result, outcome = await unless_cancelled(job, produced), "done"
+                result, outcome = await unless_ended(self._outcomes, job, produced), "done"
                 self.worker.observe(self._metrics, result[0])
-                await job.check_cancelled()
+                if time.monotonic() - started > INTERVAL:
+                    await self._outcomes.failed(job.event)  # once more: it may be cancelled by now
             manifest, ref = result
             await self._publish(self.worker.reply(job.event, manifest, ref), envelope.traceparent, job.key)
             await checkpoints.drop()  # before the ack: if we die over it, the next to come does it
@@ -197,11 +177,8 @@ class Shell:
         """Steps 3 to 5: fetch, compute, put."""
         got = self._metrics.moved.labels(self.worker.stage, "get").inc
         put = self._metrics.moved.labels(self.worker.stage, "put").inc
-        with tempfile.TemporaryDirectory(prefix="phototwin-", dir=self._settings.work_dir) as work:
-            inputs, outputs, scratch = Path(work, "in"), Path(work, "out"), Path(work, "scratch")
-            saved, previews = scratch / "checkpoints", scratch / "previews"
-            for folder in (inputs, outputs, saved, previews):
-                folder.mkdir(parents=True)
+        self._left = _unknown
+        with self._workspace.folders() as (inputs, outputs, scratch, saved, previews):
             await job.fetch(inputs, self._settings.max_upload_bytes, got)
             if self.worker.networks(self._settings):
                 (inputs / "weights").symlink_to(self._settings.weights_folder)
@@ -211,6 +188,7 @@ class Shell:
                 checkpoints.kept(saved, put),
                 Reporter(self._broker, self._store, job, envelope, previews) as reporter,
             ):
+                self._left = lambda: reporter.left
                 computed = await self._compute.run(
                     self.worker.task(job.event),
                     inputs,
@@ -220,6 +198,7 @@ class Shell:
                     reporter,
                     self._settings.time_limit,
                 )
+            self._left = _none
             return await job.put(outputs, computed, put)
 
     async def _publish(self, event: Event, parent: str, key: str) -> None:
@@ -230,64 +209,89 @@ class Shell:
             source=f"phototwin/{self.worker.stage}",
             traceparent=child_traceparent(parent),
         )
-        await self._broker.publish(Message(envelope.encode(), event.routing_key, envelope.id))
+        if isinstance(event, ModelReady):
+            message = Message(envelope.encode(), event.routing_key, envelope.id)
+            await self._outcomes.announce(event, message)
+        else:
+            options: Options = getattr(event, "options", Options())
+            key = self._topology.routing_key(event.routing_key, options.lane, event.tenant)
+            await self._broker.publish(Message(envelope.encode(), key, envelope.id))
         self._metrics.published.labels(self.worker.stage, event.routing_key).inc()
 
     async def _failed(self, delivery: Delivery, envelope: Envelope, error: PhototwinError) -> str:
         event, stage = envelope.data, self.worker.stage
-        decision = decide(error, event.attempt, self._settings.max_attempts)
+        decision = decide(
+            error, event.attempt, self._settings.max_attempts, _chance(envelope.id, event.attempt)
+        )
         level = "info" if decision.action == "stop" else "warning"
         getattr(self._log, level)(
             "job ends", code=error.code, error=error.message, then=decision.action, **_stack(error)
         )
         if decision.action == "retry":
             attempt = event.attempt + (1 if decision.counts else 0)
-            again = envelope.model_copy(update={"data": event.model_copy(update={"attempt": attempt})})
-            await delivery.retry(again.encode(), decision.delay)
+            await delivery.retry(retried(delivery.message.body, envelope, attempt), decision.delay)
             self._metrics.retried.labels(stage, error.code).inc()
             return "retried"
         if decision.action == "stop":
             await delivery.ack()
             return "cancelled"
-        await self._publish_failure(event, envelope.id, envelope.traceparent, error)
+        failure = deadletter.announcement(event, stage, envelope.id, envelope.traceparent, error)
+        if not event.ends_capture:
+            await self._broker.publish(failure)
+        elif not await self._outcomes.announce(event, failure):
+            await delivery.ack()  # a copy of this event was luckier, or failed before
+            return "failed_before"
+        self._metrics.published.labels(stage, CaptureFailed.routing_key).inc()
         if decision.action == "fail":
             await delivery.ack()
             return "rejected"
         await self._bury(delivery, error, event.attempt)
         return "dead_lettered"
 
+    async def _failed_before(self, delivery: Delivery, envelope: Envelope, failed: Message) -> str:
+        """Whoever published this event waits for an answer. And where it is this very event that failed, and
+        whoever had it did not get to the end, it may be for us to keep it with the dead letters."""
+        event, stage = envelope.data, self.worker.stage
+        await self._broker.publish(failed)
+        recorded = Envelope.parse(failed.body).data
+        if isinstance(recorded, CaptureFailed) and failed.id == deadletter.announcement_id(
+            event, stage, envelope.id
+        ):
+            error = from_code(recorded.error.code, recorded.error.message)
+            if error.disposition is not Disposition.ABORT:
+                await self._bury(delivery, error, event.attempt)
+                return "dead_lettered"
+        await delivery.ack()
+        return "failed_before"
+
     async def _unreadable(self, delivery: Delivery, error: ContractError) -> str:
-        """To the dead letters; and where it can at least be read whose it is, the sender is told."""
+        """To the dead letters; and where it can at least be read whose it is, the sender is told. It is no
+        outcome of the capture, whose sender may well send the event corrected."""
         self._log.warning("event not readable", code=error.code, error=error.message)
         if (event := sender(delivery.message.body)) is not None:
-            await self._publish_failure(event, delivery.message.id, new_traceparent(), error)
+            stage, cause = self.worker.stage, delivery.message.id
+            await self._broker.publish(deadletter.announcement(event, stage, cause, new_traceparent(), error))
+            self._metrics.published.labels(stage, CaptureFailed.routing_key).inc()
         await self._bury(delivery, error, 0)
         return "dead_lettered"
 
-    async def _publish_failure(self, event: Event, cause: str, parent: str, error: PhototwinError) -> None:
-        """`cause`: the id of the event that failed, which makes the failure's own."""
-        failure = Failure(
-            code=error.code,
-            message=encodable(error.message)[:4000],
-            sentence=encodable(error.sentence)[:1000],
-            action=encodable(error.action)[:1000],
-            params={name: encodable(value) for name, value in error.params.items() if name != "stack"},
-        )
-        failed = event.followed_by(CaptureFailed, stage=self.worker.stage, error=failure)
-        await self._publish(failed, parent, f"{self.worker.stage}/{cause}")
-
     async def _bury(self, delivery: Delivery, error: PhototwinError, attempt: int) -> None:
-        headers: dict[str, str | int] = {
-            "phototwin-error-code": error.code,
-            "phototwin-error-message": encodable(error.message)[:2000],
-            "phototwin-stage": self.worker.stage,
-            "phototwin-attempts": attempt + 1,
-            "phototwin-time": datetime.now(UTC).isoformat(),
-        }
-        if stack := error.params.get("stack"):
-            headers["phototwin-stack"] = encodable(stack)[-8000:]
-        await delivery.dead_letter(headers)
-        self._metrics.dead_lettered.labels(self.worker.stage, error.code).inc()
+        stage = self.worker.stage
+        await delivery.dead_letter(stage, deadletter.headers(error, stage, attempt + 1))
+        self._metrics.dead_lettered.labels(stage, error.code).inc()
+
+
+def _unknown() -> float:
+    return math.inf
+
+
+def _none() -> float:
+    return 0.0
+
+
+def _chance(id: str, attempt: int) -> float:
+    """In [0, 1), the same whenever this attempt fails, another for each event."""
+    return int.from_bytes(hashlib.sha256(f"{id}/{attempt}".encode()).digest()[:6]) / (1 << 48)
 
 
 def _unforeseen(error: Exception) -> ComputeFailed:
@@ -297,8 +301,3 @@ def _unforeseen(error: Exception) -> ComputeFailed:
 
 def _stack(error: PhototwinError) -> dict[str, str]:
     return {"stack": error.params["stack"]} if "stack" in error.params else {}
-
-
-def encodable(value: Any) -> Any:
-    """A text with what cannot be written as UTF-8 replaced: file names of strangers hold anything."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

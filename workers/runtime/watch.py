@@ -1,34 +1,42 @@
-"""Work that ends as soon as its capture is cancelled."""
+"""Work that ends as soon as its capture has."""
 
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from contracts.errors import StorageUnavailable
+from contracts.errors import CaptureCancelled, StorageUnavailable
+from contracts.events import Event
 from workers.runtime.job import Job
+from workers.runtime.outcome import Outcomes
+from workers.runtime.patience import end
 
 INTERVAL = 1.0
 T = TypeVar("T")
 
 
-async def unless_cancelled(job: Job, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` returns or raises. Raises CaptureCancelled, the work cancelled and over by then."""
-    working, watching = asyncio.create_task(work), asyncio.create_task(_cancellation(job))
+async def unless_ended(outcomes: Outcomes, job: Job, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` returns or raises, the job marked as being worked on where that takes longer.
+
+    Raises CaptureCancelled, the work cancelled and over by then, where the generation is cancelled meanwhile,
+    or has failed by a copy of the event.
+    """
+    working = asyncio.create_task(work)
+    marked = False
     try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            await watching
-        return await working
+        while not (await asyncio.wait({working}, timeout=INTERVAL))[0]:
+            with suppress(StorageUnavailable):  # no reason to end
+                await _check(outcomes, job.event)
+                if not marked:
+                    await job.mark()
+                    marked = True
+        return working.result()
     finally:
-        working.cancel()
-        watching.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
+        await end(working)
+        if marked:
+            await job.unmark()
 
 
-async def _cancellation(job: Job) -> None:
-    """Raises CaptureCancelled once there is reason to; a store that is away is none."""
-    while True:
-        await asyncio.sleep(INTERVAL)
-        with suppress(StorageUnavailable):
-            await job.check_cancelled()
+async def _check(outcomes: Outcomes, event: Event) -> None:
+    if await outcomes.failed(event) is not None:
+        raise CaptureCancelled(f"generation {event.generation} of {event.capture_id} has failed")

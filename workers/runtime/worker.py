@@ -22,6 +22,8 @@ class Inputs:
     manifests: dict[str, ManifestRef] = field(default_factory=dict)
     only: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """The artefacts wanted of a manifest, where not all of them are."""
+    with_manifests: bool = False
+    """Whether each manifest lies with its artefacts, as `manifest.json`."""
 
 
 class Worker(ABC, Generic[E]):

@@ -115,4 +115,4 @@ def _told(event: MasksReviewed, stem: str) -> dict[str, Any]:
     """A decision as `review.compute` reads it."""
     decision = event.decisions[stem]
     mask = decision.mask and decision.mask.key.removeprefix(f"{event.folder}upload/")
-    return {"keep": decision.keep, "mask": mask}
+    return {"decision": decision.decision, "mask": mask}

@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 MAX_BYTES = 512 << 20
-MAX_LINE = 32 << 20
+MAX_LINE = 4 << 20
 MAX_NAME = 1024
 MAX_IMAGES = 20_000
 MAX_POINTS = 1_000_000

@@ -4,6 +4,8 @@ https://docs.nerf.studio/quickstart/data_conventions.html
 """
 
 import math
+from collections import ChainMap
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ def read(upload: Upload, path: Path) -> Capture:
         raise PosesUnreadable(f"{path.name} has no list 'frames'", file=path.name)
     check_count(len(frames))  # before a hundred thousand are looked at
     world = _world(document, path)
-    return Capture([_shot(upload, path, {**document, **frame}) for frame in frames], world)
+    return Capture([_shot(upload, path, ChainMap(frame, document)) for frame in frames], world)
 
 
 def _world(document: dict[str, Any], path: Path) -> World:
@@ -52,7 +54,7 @@ def _world(document: dict[str, Any], path: Path) -> World:
     return World((x, y, z), scale)
 
 
-def _shot(upload: Upload, path: Path, frame: dict[str, Any]) -> Shot:
+def _shot(upload: Upload, path: Path, frame: Mapping[str, Any]) -> Shot:
     name = frame.get("file_path")
     if not isinstance(name, str) or not name:
         raise PosesUnreadable(f"{path.name}: a frame has no 'file_path'", file=path.name)
@@ -82,14 +84,14 @@ def _shot(upload: Upload, path: Path, frame: dict[str, Any]) -> Shot:
     )
 
 
-def _check_model(frame: dict[str, Any]) -> None:
+def _check_model(frame: Mapping[str, Any]) -> None:
     model = frame.get("camera_model") or "OPENCV"
     fisheye = frame.get("is_fisheye") or frame.get("ftheta_p0") is not None
     if fisheye or str(model).upper() not in PINHOLE_MODELS:
         raise CameraUnsupported(f"camera model {'fisheye' if fisheye else model!r:.100} is not supported")
 
 
-def _focal(frame: dict[str, Any], size: tuple[float, float] | None, path: Path) -> tuple[float, float]:
+def _focal(frame: Mapping[str, Any], size: tuple[float, float] | None, path: Path) -> tuple[float, float]:
     """Pixels, or multiples of the width where the frame gives no size."""
     fx, fy = _number(frame, "fl_x", path), _number(frame, "fl_y", path)
     angle_x, angle_y = _number(frame, "camera_angle_x", path), _number(frame, "camera_angle_y", path)
@@ -112,7 +114,7 @@ def _from_angle(angle: float, extent: float) -> float:
     return 0.5 * extent / math.tan(0.5 * angle) if possible else 0.0
 
 
-def _distortion(frame: dict[str, Any], path: Path) -> tuple[float, float, float, float, float]:
+def _distortion(frame: Mapping[str, Any], path: Path) -> tuple[float, float, float, float, float]:
     if _number(frame, "k4", path):
         raise CameraUnsupported("distortion with k4 is not supported; send k1, k2, p1, p2, k3 at most")
     k1 = _number(frame, "k1", path)
@@ -121,7 +123,7 @@ def _distortion(frame: dict[str, Any], path: Path) -> tuple[float, float, float,
     return k1 or 0.0, k2, p1, p2, k3
 
 
-def _pose(frame: dict[str, Any], name: str, path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _pose(frame: Mapping[str, Any], name: str, path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
     try:
         rows = np.array(frame.get("transform_matrix"), np.float64)
     except (ValueError, TypeError, OverflowError):
@@ -133,7 +135,7 @@ def _pose(frame: dict[str, Any], name: str, path: Path) -> np.ndarray[Any, np.dt
     return checked_pose(np.vstack([rows[:3], [0, 0, 0, 1]]), name[:300])
 
 
-def _number(frame: dict[str, Any], key: str, path: Path) -> float | None:
+def _number(frame: Mapping[str, Any], key: str, path: Path) -> float | None:
     value = frame.get(key)
     if value is None:
         return None

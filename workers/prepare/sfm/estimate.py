@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.geometry.errors import NumericError
-from workers.prepare.matched import NOTHING, Known, kept
 from workers.prepare.sfm import pairs, skeleton
 from workers.prepare.sfm.features import LONGEST, Features
 from workers.prepare.sfm.mapping import Array, Camera, Map, Matched, Method, Question, mapped
+from workers.prepare.sfm.matches_file import NOTHING, Known, kept
 from workers.prepare.sfm.matching import verified
 from workers.prepare.sfm.plugs import Plugs
 from workers.prepare.sfm.upright import quarter_turns, turned, turned_back, turned_size

@@ -10,14 +10,15 @@ Report = Callable[[float, dict[str, Any]], None]
 
 
 def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report) -> dict[str, Any]:
-    """`parameters["decisions"]`: {stem: {"keep": bool, "mask": path below `upload/`, or None}}.
+    """`parameters["decisions"]`: {stem: {"decision": "keep", "discard" or "replace", "mask": path below
+    `upload/`, or None}}.
 
     Raises the InputErrors of `apply`.
     """
     report(0.0, {"step": "applying decisions"})
     choices = {
-        stem: Choice(decision["keep"], decision["mask"] and inputs / "upload" / decision["mask"])
-        for stem, decision in parameters["decisions"].items()
+        stem: Choice(told["decision"] != "discard", told["mask"] and inputs / "upload" / told["mask"])
+        for stem, told in parameters["decisions"].items()
     }
     metrics = apply(inputs / "dataset", inputs / "masks", choices, outputs)
     report(1.0, {"step": "done"})

@@ -24,12 +24,15 @@ from workers.prepare.readers.arcore.recording import (
     turned,
 )
 from workers.prepare.readers.video import frames_at, unused
-from workers.runtime.safe_input import MAX_JSON_BYTES
 
 Array = NDArray[np.float64]
 
 MAX_ANCHORS = 200
 """Of a session, all frames together; a few are plenty."""
+MAX_BYTES = 64 << 20
+MAX_LINE = 1 << 20
+MAX_VALUES = 1 << 22
+"""Numbers and words, of the whole file: each takes several times its own bytes once it is read."""
 
 
 def read(upload: Upload, path: Path) -> Capture:
@@ -48,10 +51,11 @@ def read(upload: Upload, path: Path) -> Capture:
     if header.video is not None:
         frames = _evenly(frames, MAX_IMAGES)
     check_count(len(frames))
-    anchors = gather(frames)
-    if len(anchors.names) > MAX_ANCHORS:
-        message = f"{path.name} has {len(anchors.names)} anchors; at most {MAX_ANCHORS} are read"
+    named = len({anchor.id for frame in frames for anchor in frame.anchors})
+    if named > MAX_ANCHORS:
+        message = f"{path.name} has {named} anchors; at most {MAX_ANCHORS} are read"
         raise PosesUnreadable(message, file=path.name)
+    anchors = gather(frames)
     result = compensate(poses(frames), anchors)
     if not anchors.names:
         warnings.append(
@@ -78,13 +82,17 @@ def read(upload: Upload, path: Path) -> Capture:
 def parse(path: Path) -> tuple[SessionHeader, list[SessionFrame]]:
     """Raises PosesUnreadable."""
     size = path.stat().st_size
-    if size > MAX_JSON_BYTES:
-        message = f"{path.name} has {size} bytes; at most {MAX_JSON_BYTES} are read"
+    if size > MAX_BYTES:
+        message = f"{path.name} has {size} bytes; at most {MAX_BYTES} are read"
         raise PosesUnreadable(message, file=path.name)
-    header, frames = None, list[SessionFrame]()
+    header, frames, values = None, list[SessionFrame](), 0
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE + 1), b""), start=1):
             where = f"{path.name}, line {number}"
+            values += 1 + line.count(b",")
+            if len(line) > MAX_LINE or values > MAX_VALUES:
+                limit = f"{MAX_LINE} bytes" if len(line) > MAX_LINE else f"{MAX_VALUES} values in all"
+                raise PosesUnreadable(f"{where}: at most {limit} are read", file=path.name)
             if not line.strip():
                 continue
             try:

@@ -3,7 +3,7 @@
 FFmpeg, through PyAV, gets the bytes of one open file: it is told which of two demuxers to use, opens no
 other file or address whatever the video refers to, and has four decoders to choose from. It runs in the
 computing child, on two threads at most, and what it has to do is bounded beforehand: packets are counted
-before any is decoded.
+before any is decoded, and of memory it gets no more than decoding takes, whatever sizes the file claims.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from contracts.errors import (
     VideoTooLong,
     VideoUnreadable,
 )
+from workers.prepare.readers.video.memory import at_most
 from workers.runtime.safe_input import MAX_PIXELS, MAX_UNPACKED_BYTES, MIN_SIDE
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ MAX_SECONDS = 600
 MAX_FRAMES = 60_000
 MAX_DECODED_PIXELS = 40_000_000_000
 """Of all frames: ten minutes of 1080p at 30 frames a second, or eighty seconds of 4K at 60."""
+MAX_MEMORY = 1500 << 20
+"""Bytes; 8K with sixteen frames of reference takes half of it."""
 MAX_ASPECT = 4
 THREADS = 2
 
@@ -65,10 +68,13 @@ def opened(path: Path, name: str) -> Iterator[Video]:
         limit = f"{MAX_UNPACKED_BYTES / 1e9:.1f} GB"
         raise UploadTooLarge(f"{name} is larger than {limit}", limit=limit)
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, at_most(MAX_MEMORY):
             yield Video(file, name)
     except FFmpegError as error:
         raise VideoUnreadable(f"{name} is damaged: {error.strerror}", file=name) from None
+    except MemoryError:
+        message = f"{name} takes more than {MAX_MEMORY >> 20} MB of memory to read"
+        raise VideoUnreadable(message, file=name) from None
 
 
 class Video:
@@ -87,6 +93,7 @@ class Video:
         with self._demuxer() as (container, stream):
             self.aspect = _aspect(stream)
             self._check_size(stream)
+            self._size = stream.codec_context.width, stream.codec_context.height
             self._find_frames(container, stream)
 
     def frames(self, every: float) -> Iterator[tuple[int, VideoFrame]]:
@@ -223,8 +230,9 @@ class Video:
                 continue
             for frame in frames:
                 self.decoded += 1
-                self.damaged |= frame.is_corrupt
-                if frame.pts in self._places and not frame.is_corrupt:
+                sound = not frame.is_corrupt and (frame.width, frame.height) == self._size
+                self.damaged |= not sound
+                if frame.pts in self._places and sound:
                     yield self._places[frame.pts], frame
 
 
