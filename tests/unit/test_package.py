@@ -5,52 +5,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import trimesh
 
-from workers.geometry.cameras import Cameras, write_cameras
-from workers.package import compute, glb
-
-TEXTURE = 64
-OFFSET = np.array([120.0, 3.0, -45.0])
-
-
-def mesh_folder(folder: Path, scale: float = 0.3) -> Path:
-    """A job's inputs: a cube whose six sides show the same picture, red in its lower left quarter."""
-    (folder / "mesh").mkdir(parents=True)
-    (folder / "dataset").mkdir()
-    box = trimesh.creation.box()
-    lines, texture = ["mtllib mesh.mtl", "usemtl material"], np.full((TEXTURE, TEXTURE, 3), 200, np.uint8)
-    lines += [f"v {x} {y} {z}" for x, y, z in box.vertices * scale + OFFSET]
-    corners = [(0.02, 0.02), (0.98, 0.02), (0.02, 0.98)]
-    lines += [f"vt {u} {v}" for u, v in corners]
-    lines += [f"vn {x} {y} {z}" for x, y, z in box.face_normals]
-    for index, (a, b, c) in enumerate(box.faces + 1):
-        lines.append(f"f {a}/1/{index + 1} {b}/2/{index + 1} {c}/3/{index + 1}")
-    (folder / "mesh" / "mesh.obj").write_text("\n".join(lines) + "\n")
-    (folder / "mesh" / "mesh.mtl").write_text("newmtl material\nmap_Kd texture_kd.png\n")
-    texture[TEXTURE // 2 :, : TEXTURE // 2] = (0, 0, 255)  # BGR; rows go down, v goes up
-    cv2.imwrite(str(folder / "mesh" / "texture_kd.png"), texture)
-    cv2.imwrite(str(folder / "mesh" / "texture_ks.png"), np.full_like(texture, (0, 150, 255)))
-    cv2.imwrite(str(folder / "mesh" / "texture_n.png"), np.full_like(texture, (255, 128, 128)))
-    pose = np.eye(4)
-    pose[:3, 3] = OFFSET + np.array([0, 0, 2.0])
-    cameras = Cameras(("a.png",), np.array([[500.0, 500, 256, 256]]), 512, 512, pose[None])
-    world = {"up": None, "scale": None, "to_normalised": np.eye(4)}
-    write_cameras(
-        folder / "dataset" / "cameras.json", cameras, ["a"], [[512, 512]], [[0, 0, 512, 512]], world
-    )
-    return folder
-
-
-def package(tmp_path: Path, **parameters: Any) -> tuple[Path, dict[str, Any]]:
-    out = tmp_path / "out"
-    out.mkdir()
-    given = {"up": None, "scale": None, **parameters}
-    result = compute.run(mesh_folder(tmp_path / "in"), out, given, lambda *_: None)
-    return out, result["metrics"]
+from tests.unit.package_inputs import OFFSET, TEXTURE, package
+from workers.package import glb
 
 
 def issues(path: Path) -> dict[str, Any]:
@@ -119,17 +79,3 @@ def test_tangents_follow_u_and_the_bitangent_follows_the_pictures_up() -> None:
     np.testing.assert_allclose(glb.tangents(positions, normals, uv, faces), [[1, 0, 0, 1]] * 4)
     uv[:, 0] = 1 - uv[:, 0]  # mirrored: tangent turned, bitangent still up
     np.testing.assert_allclose(glb.tangents(positions, normals, uv, faces), [[-1, 0, 0, -1]] * 4)
-
-
-def test_the_poster_shows_the_object_whole(tmp_path: Path) -> None:
-    out, _ = package(tmp_path)
-    poster = cv2.imread(str(out / "poster.png"))
-    assert poster is not None
-    assert poster.shape == (1024, 1024, 3)
-    ground = np.abs(poster.astype(int) - poster[0, 0]).max(axis=2) < 8
-    assert ground[0].all()
-    assert ground[-1].all()
-    assert ground[:, 0].all()
-    assert ground[:, -1].all()
-    rows, columns = np.nonzero(~ground)
-    assert 0.8 < max(np.ptp(rows), np.ptp(columns)) / 1024 < 0.88

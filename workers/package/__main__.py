@@ -2,4 +2,4 @@
 
 from workers.runtime.offline import main
 
-main("workers.package.compute", {"up": None, "scale": None})
+main("workers.package.compute", {"up": None, "scale": None, "origin": "world", "turntable": True})

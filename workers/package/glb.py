@@ -2,19 +2,23 @@
 
 import json
 import struct
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.package.buffers import Buffers, Plain
+from workers.package.model import Model
+
 Array = NDArray[np.float64]
+Pictures = Mapping[str, tuple[bytes, str]]
+"""Of the textures "kd", "ks" and "n": the encoded picture, and its media type."""
 
-FLOAT, UNSIGNED_INT = 5126, 5125
-VERTICES, INDICES = 34962, 34963
-COMPONENTS = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
+WEBP = "EXT_texture_webp"
 
 
-def y_up_metres(up: tuple[float, float, float] | None, scale: float | None) -> Array:
+def y_up_metres(up: Sequence[float] | None, scale: float | None) -> Array:
     """(4, 4) from the capture's world to glTF's: +y up, metres. What is not known stays as it is.
 
     up: unit vector; scale: metres per unit.
@@ -27,7 +31,13 @@ def y_up_metres(up: tuple[float, float, float] | None, scale: float | None) -> A
     return matrix
 
 
-def tangents(positions: Array, normals: Array, uv: Array, faces: NDArray[np.int64]) -> Array:
+def unit(vector: Array) -> Array:
+    """(3,) of length 1; +y where it has none."""
+    length = float(np.linalg.norm(vector))
+    return vector / length if length > 0 else np.array([0.0, 1.0, 0.0])
+
+
+def tangents(positions: Array, normals: Array, uv: Array, faces: NDArray[np.integer]) -> Array:
     """(V, 4) tangents with the sign of the bitangent, as glTF wants them: along +u, orthogonal to
     the normals. positions, normals (V, 3); uv (V, 2) with v down; faces (F, 3)."""
     p, t = positions[faces], uv[faces]
@@ -50,103 +60,62 @@ def tangents(positions: Array, normals: Array, uv: Array, faces: NDArray[np.int6
 
 
 def encode(
-    positions: Array,
-    normals: Array,
-    uv: Array,
-    faces: NDArray[np.int64],
-    textures: dict[str, tuple[bytes, str]],
-    root: Array,
-    extras: dict[str, Any],
+    model: Model, pictures: Pictures, root: Array, extras: dict[str, Any], buffers: Buffers | None = None
 ) -> bytes:
     """The GLB file.
 
-    positions, normals (V, 3) in the capture's world; uv (V, 2) with v up, as in OBJ; faces (F, 3);
-    textures: "kd", "ks", "n" -> (encoded bytes, media type); root (4, 4), see `y_up_metres`.
-    The mesh is stored about its own centre, which its node gives back: float32 keeps its precision
-    wherever in the world the object stands.
+    root (4,4): from the model's frame to glTF's, see `y_up_metres`. extras: what `asset.extras` is to hold.
+    buffers: how arrays are stored, `Plain` unless said. The mesh is stored about its own centre, which its
+    node gives back: float32 keeps its precision wherever in the world the object stands.
     """
-    centre = (positions.min(axis=0) + positions.max(axis=0)) / 2
-    flipped = np.stack([uv[:, 0], 1 - uv[:, 1]], axis=1)
-    tangent = tangents(positions, normals, flipped, faces)
-    binary = _Binary()
+    low, high = model.vertices.min(axis=0), model.vertices.max(axis=0)
+    centre, size = (low + high) / 2, float((high - low).max())
+    flipped = np.stack([model.uv[:, 0], 1 - model.uv[:, 1]], axis=1).astype(np.float64)
+    normals = model.normals.astype(np.float64)
+    buffers = buffers or Plain()
     attributes = {
-        "POSITION": binary.vertices(positions - centre, bounds=True),
-        "NORMAL": binary.vertices(normals),
-        "TANGENT": binary.vertices(tangent),
-        "TEXCOORD_0": binary.vertices(flipped),
+        "POSITION": buffers.positions((model.vertices - centre) / size),
+        "NORMAL": buffers.directions(normals),
+        "TANGENT": buffers.directions(tangents(model.vertices, normals, flipped, model.faces)),
+        "TEXCOORD_0": buffers.coordinates(np.clip(flipped, 0, 1)),
     }
-    primitive = {"attributes": attributes, "indices": binary.indices(faces), "material": 0}
-    images = {name: binary.image(*textures[name]) for name in ("kd", "ks", "n")}
+    primitive = {"attributes": attributes, "indices": buffers.indices(model.faces), "material": 0}
+    sources = {name: buffers.image(*pictures[name]) for name in ("kd", "ks", "n")}
+    node = {"name": "object", "mesh": 0, "translation": centre.tolist(), "scale": [size] * 3}
     document = {
         "asset": {"version": "2.0", "generator": "phototwin", "extras": extras},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
-        "nodes": [
-            {"name": "world", "children": [1], **_transform(root)},
-            {"name": "object", "mesh": 0, "translation": centre.tolist()},
-        ],
+        "nodes": [{"name": "world", "children": [1], **_transform(root)}, node],
         "meshes": [{"name": "object", "primitives": [primitive]}],
         "materials": [
             {
                 "name": "surface",
                 "pbrMetallicRoughness": {
-                    "baseColorTexture": {"index": images["kd"]},
-                    "metallicRoughnessTexture": {"index": images["ks"]},
+                    "baseColorTexture": {"index": 0},
+                    "metallicRoughnessTexture": {"index": 1},
                 },
-                "normalTexture": {"index": images["n"]},
+                "occlusionTexture": {"index": 1},
+                "normalTexture": {"index": 2},
             }
         ],
-        "textures": [{"source": index, "sampler": 0} for index in images.values()],
+        "textures": [_texture(source, pictures[name][1]) for name, source in sources.items()],
         "samplers": [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}],
-        "images": binary.images,
-        "accessors": binary.accessors,
-        "bufferViews": binary.views,
-        "buffers": [{"byteLength": len(binary.data)}],
+        "images": buffers.images,
+        "accessors": buffers.accessors,
+        "bufferViews": buffers.views,
+        "buffers": buffers.declared(),
     }
-    return _container(document, bytes(binary.data))
+    needed = [*buffers.extensions, *([WEBP] if pictures["kd"][1] == "image/webp" else [])]
+    if needed:
+        document |= {"extensionsUsed": needed, "extensionsRequired": needed}
+    return _container(document, bytes(buffers.data))
 
 
-class _Binary:
-    """The binary chunk as it grows, with the views and accessors into it."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.views: list[dict[str, Any]] = []
-        self.accessors: list[dict[str, Any]] = []
-        self.images: list[dict[str, Any]] = []
-
-    def _view(self, content: bytes, **more: int) -> int:
-        self.data.extend(b"\0" * (-len(self.data) % 4))
-        self.views.append({"buffer": 0, "byteOffset": len(self.data), "byteLength": len(content), **more})
-        self.data.extend(content)
-        return len(self.views) - 1
-
-    def _accessor(self, view: int, values: NDArray[Any], component: int, **more: Any) -> int:
-        width = values.shape[1] if values.ndim > 1 else 1
-        self.accessors.append(
-            {
-                "bufferView": view,
-                "componentType": component,
-                "count": len(values),
-                "type": COMPONENTS[width],
-                **more,
-            }
-        )
-        return len(self.accessors) - 1
-
-    def vertices(self, values: Array, *, bounds: bool = False) -> int:
-        packed = np.ascontiguousarray(values, np.float32)
-        view = self._view(packed.tobytes(), target=VERTICES)
-        box = {"min": packed.min(0).tolist(), "max": packed.max(0).tolist()} if bounds else {}
-        return self._accessor(view, packed, FLOAT, **box)
-
-    def indices(self, faces: NDArray[np.int64]) -> int:
-        packed = np.ascontiguousarray(faces, np.uint32).reshape(-1)
-        return self._accessor(self._view(packed.tobytes(), target=INDICES), packed, UNSIGNED_INT)
-
-    def image(self, content: bytes, media_type: str) -> int:
-        self.images.append({"bufferView": self._view(content), "mimeType": media_type})
-        return len(self.images) - 1
+def _texture(source: int, media_type: str) -> dict[str, Any]:
+    if media_type == "image/webp":
+        return {"sampler": 0, "extensions": {WEBP: {"source": source}}}
+    return {"source": source, "sampler": 0}
 
 
 def _container(document: dict[str, Any], binary: bytes) -> bytes:

@@ -1,0 +1,1 @@
+"""The page that shows a model from all sides: no library, no server, no network."""
