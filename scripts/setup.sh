@@ -30,9 +30,30 @@ make_venv() {
     "$python" -m venv --clear .venv
 }
 
+# meshoptimizer comes as source.
+find_compiler() {
+    .venv/bin/python - <<'PYTHON' || return 1
+import pathlib, shutil, sys, sysconfig
+header = pathlib.Path(sysconfig.get_path("include"), "Python.h")
+sys.exit(not (shutil.which("g++") or shutil.which("c++")) or not header.exists())
+PYTHON
+}
+
+need_compiler() {
+    find_compiler && return
+    if can_install; then
+        install_packages g++ python3-dev
+    fi
+    if ! find_compiler; then
+        echo "phototwin needs a C++ compiler and Python's headers (Debian: apt-get install g++ python3-dev)." >&2
+        exit 1
+    fi
+}
+
 install_python_packages() {
     # A broken or foreign .venv is made anew; a sound one is only brought up to date.
     .venv/bin/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || make_venv
+    need_compiler
     echo "Installing phototwin's Python packages into .venv: a minute or a few."
     .venv/bin/python -m pip install -qq --editable '.[dev]' --constraint constraints.txt
     # CarveKit's networks need nothing more. What else it asks for is a web server and a second OpenCV, which

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests run for real besides Python: RabbitMQ, the Ceph object gateway, the glTF validator.
+# Installs what the tests run for real besides Python: RabbitMQ, the Ceph object gateway, PostgreSQL, Chromium,
+# and from npm what drives it, the glTF validator, AsyncAPI's schema, what a backend in JavaScript is made with, and
+# what the gateway's page shows models with.
 # Whatever is there already is left alone, and so is a server that the environment points the tests to.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -39,8 +41,17 @@ if [ -z "${PHOTOTWIN_TEST_S3_URL:-}" ]; then
         radosgw ceph-mon ceph-osd ceph -- radosgw ceph-mon ceph-osd ceph-common
 fi
 
+if [ -z "${PHOTOTWIN_TEST_POSTGRES_URL:-}" ] && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
+    need "set PHOTOTWIN_TEST_POSTGRES_URL to a PostgreSQL where the tests may make databases." \
+        initdb -- postgresql
+    # As above.
+    [ ! -d /run/systemd/system ] || systemctl disable postgresql
+fi
+
 need "install Node.js 18 or newer with npm." node npm -- nodejs npm
+need "install Chromium." chromium -- chromium
 if ! cmp --silent tests/package-lock.json tests/node_modules/.installed; then
     npm ci --prefix tests --no-audit --no-fund --loglevel=error
     cp tests/package-lock.json tests/node_modules/.installed
 fi
+scripts/page-vendor.sh

@@ -7,25 +7,12 @@ a test can look up where a camera sees a point, and whether the picture shows it
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-PARAMETERS: dict[str, Any] = {
-    "kind": "auto",
-    "largest": 512,
-    "ignore_masks": False,
-    "ignore_poses": False,
-    "refine_poses": "auto",
-    "mapper": "incremental",
-    "networks": {},
-    "known_length": None,
-    "marker": None,
-}
-"""Of the prepare stage, where an event's options are the default ones."""
 DOT = np.array([0.33, 0.2, 0.05])
 DOTS = np.array([DOT, [0.3, 0.1, 0], [-0.2, 0.25, 0.1], [0.1, -0.3, 0.2], [-0.25, -0.2, -0.2]])
 

@@ -1,23 +1,26 @@
 """The servers that tests ask for: real ones, private to the run unless the environment names others.
 
-`PHOTOTWIN_TEST_AMQP_URL`, and `PHOTOTWIN_TEST_S3_URL` with `PHOTOTWIN_TEST_S3_KEY` and
-`PHOTOTWIN_TEST_S3_SECRET`, point the tests at existing servers. Where a server cannot be had, the tests that
-need it fail; they never skip.
+`PHOTOTWIN_TEST_AMQP_URL`, `PHOTOTWIN_TEST_POSTGRES_URL`, and `PHOTOTWIN_TEST_S3_URL` with
+`PHOTOTWIN_TEST_S3_KEY` and `PHOTOTWIN_TEST_S3_SECRET`, point the tests at existing servers. Where a server
+cannot be had, the tests that need it fail; they never skip.
 """
 
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import hypothesis
 import pytest
 
 from tests.servers.ceph import Ceph, ObjectStore
 from tests.servers.keeper import ServerError
+from tests.servers.postgres import Databases, PostgreSQL
 from tests.servers.rabbitmq import Broker, RabbitMQ
 
 AMQP_URL = "PHOTOTWIN_TEST_AMQP_URL"
+POSTGRES_URL = "PHOTOTWIN_TEST_POSTGRES_URL"
 S3_URL, S3_KEY, S3_SECRET = "PHOTOTWIN_TEST_S3_URL", "PHOTOTWIN_TEST_S3_KEY", "PHOTOTWIN_TEST_S3_SECRET"
 
 # How long an example takes is the machine's affair: on a busy one a deadline fails what is right.
@@ -63,6 +66,31 @@ def s3() -> Iterator[ObjectStore]:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     with server:
         yield server.store
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Databases]:
+    """A PostgreSQL shared by the whole run; `database()` is the URL of a new and empty database there."""
+    if url := os.environ.get(POSTGRES_URL):
+        existing = Databases(url)
+        yield existing
+        existing.remove()
+        return
+    try:
+        server = PostgreSQL()
+    except ServerError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+    with server:
+        yield server.databases
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of an empty database for the gateway; a test that asks for it runs on both kinds."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path}/gateway.db"
+    databases: Databases = request.getfixturevalue("postgres")
+    return databases.database()
 
 
 def _private_rabbitmq(config: pytest.Config) -> RabbitMQ:

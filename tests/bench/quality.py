@@ -43,6 +43,7 @@ COLUMNS = {
     "loss": ("stages.reconstruct.metrics.training_loss", 6),
     "loss held out": ("stages.reconstruct.metrics.holdout_loss", 6),
     "reconstruct CPU s": ("stages.reconstruct.cpu_seconds", 1),
+    "package CPU s": ("stages.package.cpu_seconds", 1),
     "all CPU s": ("cpu_seconds", 1),
     "all/ref": ("cpu_per_reference", 1),
     "wall/CPU": ("wall_per_cpu", 2),

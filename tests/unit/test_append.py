@@ -24,20 +24,20 @@ from contracts.events import CaptureFailed, DatasetUploaded, Options, PosesReady
 from tests import captures
 from tests.captures import Rig
 from workers.appending import continued, matches_in
-from workers.prepare import compute, matched
-from workers.prepare.matched import NOTHING, Known, digest, kept, read, write
-from workers.prepare.sfm import matching
+from workers.prepare import compute
+from workers.prepare.sfm import matches_file, matching
 from workers.prepare.sfm.estimate import Photos, _matched
 from workers.prepare.sfm.features import Features
 from workers.prepare.sfm.mapping import Camera
+from workers.prepare.sfm.matches_file import NOTHING, Known, digest, kept, read, write
 from workers.prepare.sfm.plugs import Plugs
 from workers.prepare.worker import Prepare
 from workers.runtime.compute import Compute
 from workers.runtime.folder import FolderStore
 from workers.runtime.job import Job
 from workers.runtime.metrics import Metrics
+from workers.runtime.run_loop import RunLoop
 from workers.runtime.settings import Settings
-from workers.runtime.shell import Shell
 from workers.upload import upload
 
 RIG = Rig(views=30, width=320, height=240, fx=330, fy=330, cx=160, cy=120)
@@ -106,8 +106,8 @@ async def test_photos_added_are_matched_alone_and_the_map_is_that_of_all(
     broker, store = Broker(TOPOLOGY), FolderStore(tmp_path / "store")
     settings = Settings(prefix="test", work_dir=str(tmp_path), max_attempts=1)
     computing, stop = Compute((), 1), asyncio.Event()
-    shell = Shell(Prepare(settings), broker, store, computing, settings, Metrics())
-    running = asyncio.create_task(shell.run(stop))
+    loop = RunLoop(Prepare(settings), broker, store, computing, settings, Metrics())
+    running = asyncio.create_task(loop.run(stop))
 
     async def prepared(event: DatasetUploaded, number: int) -> tuple[Manifest, PosesReady]:
         envelope = Envelope.wrap(event, id=f"event-{number}", source="test", traceparent=new_traceparent())
@@ -143,7 +143,7 @@ async def test_photos_added_are_matched_alone_and_the_map_is_that_of_all(
         cameras = json.loads(await store.get(manifest.artefact("cameras.json").key))
         poses.append(np.array([image["c2w"] for image in cameras["images"]]))
     np.testing.assert_allclose(poses[1], poses[0], atol=1e-3)
-    again = [read(store.root / each.artefact(matched.FILE).key) for each in (whole, added)]
+    again = [read(store.root / each.artefact(matches_file.FILE).key) for each in (whole, added)]
     assert again[0].pairs.keys() == again[1].pairs.keys()
 
 
@@ -271,11 +271,11 @@ def test_a_damaged_file_is_refused(damage: Callable[[bytes, dict[str, Any]], byt
 def test_a_damaged_file_is_told_and_does_no_harm(tmp_path: Path) -> None:
     captures.write(tmp_path / "in" / "upload", Rig(), masks=None)
     (tmp_path / "in" / "previous").mkdir()
-    (tmp_path / "in" / "previous" / matched.FILE).write_bytes(b"?")
+    (tmp_path / "in" / "previous" / matches_file.FILE).write_bytes(b"?")
     (tmp_path / "out").mkdir()
-    done = compute.run(tmp_path / "in", tmp_path / "out", captures.PARAMETERS, lambda *_: None)
+    done = compute.run(tmp_path / "in", tmp_path / "out", compute.DEFAULTS, lambda *_: None)
     assert done["warnings"][0].startswith("What was matched before is of no use")
-    assert not (tmp_path / "out" / matched.FILE).exists()  # its poses came along
+    assert not (tmp_path / "out" / matches_file.FILE).exists()  # its poses came along
 
 
 async def test_a_second_run_into_a_folder_takes_over_what_the_first_matched(
@@ -285,7 +285,7 @@ async def test_a_second_run_into_a_folder_takes_over_what_the_first_matched(
     out = tmp_path / "out"
     assert matches_in(out) is None
     (out / "dataset").mkdir(parents=True)
-    write(out / "dataset" / matched.FILE, example()[1])
+    write(out / "dataset" / matches_file.FILE, example()[1])
     matches = matches_in(out)
     assert matches is not None
     store = FolderStore(tmp_path / "store")
@@ -295,4 +295,4 @@ async def test_a_second_run_into_a_folder_takes_over_what_the_first_matched(
     job = await Job.of(worker, event, store)
     assert job.key != (await Job.of(worker, sent, store)).key
     await job.fetch(tmp_path / "in", 1 << 30, lambda _: None)
-    assert (tmp_path / "in" / "previous" / matched.FILE).read_bytes() == matches
+    assert (tmp_path / "in" / "previous" / matches_file.FILE).read_bytes() == matches

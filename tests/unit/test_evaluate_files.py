@@ -22,6 +22,7 @@ from workers.evaluate.mesh import Mesh, load_mesh
 from workers.evaluate.report import evaluate, in_words
 from workers.evaluate.truth import read_truth
 from workers.package import glb
+from workers.package.model import Model
 from workers.reconstruct.methods.model import TexturedMesh
 from workers.reconstruct.obj import write_obj
 from workers.simulate.capture import simulate
@@ -51,9 +52,12 @@ def write_glb(path: Path, mesh: Mesh, root: Any) -> Path:
     def png(name: str) -> tuple[bytes, str]:
         return (path.parent / f"texture_{name}.png").read_bytes(), "image/png"
 
-    vertices, normals, uv = (part.astype(np.float64) for part in (mesh.vertices, mesh.normals, mesh.uv))
+    assert mesh.ks is not None
+    assert mesh.normal_map is not None
+    parts = mesh.normals, mesh.uv, mesh.faces, mesh.kd, mesh.ks, mesh.normal_map
     textures = {name: png(name) for name in ("kd", "ks", "n")}
-    path.write_bytes(glb.encode(vertices, normals, uv, mesh.faces.astype(np.int64), textures, root, {}))
+    model = Model(mesh.vertices.astype(np.float64), *parts)
+    path.write_bytes(glb.encode(model, textures, root, {}))
     return path
 
 

@@ -30,7 +30,7 @@ def inputs(tmp_path: Path, spoil: Callable[[Path], None]) -> Path:
     shutil.copytree(capture, tmp_path / "prepare" / "upload")
     folder = tmp_path / "reconstruct"
     (folder / "dataset").mkdir(parents=True)
-    said = captures.PARAMETERS
+    said = prepare.DEFAULTS
     prepare.run(tmp_path / "prepare", folder / "dataset", said, lambda *_: None)
     shutil.copytree(folder / "dataset" / "alpha", folder / "masks")
     return folder

@@ -28,7 +28,7 @@ from contracts.errors import (
 from contracts.events import Decision, MasksReviewed, UploadedFile
 from contracts.fields import ManifestRef
 from contracts.review import PREFIX, DecisionsFile
-from tests.captures import PARAMETERS, Rig, write
+from tests.captures import Rig, write
 from workers import local, masks
 from workers.masks import CannotReview
 from workers.prepare import compute as prepare
@@ -47,7 +47,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dataset")
     write(folder / "in" / "upload", Rig())
     (folder / "out").mkdir()
-    options = PARAMETERS
+    options = prepare.DEFAULTS
     prepare.run(folder / "in", folder / "out", options, lambda *_: None)
     return folder / "out"
 
@@ -106,7 +106,7 @@ def reviewed(**changes: Any) -> dict[str, Any]:
         capture_id="c1",
         dataset=ref,
         masks=ref,
-        decisions={"a": Decision(keep=True, mask=mask), "b": Decision(keep=False)},
+        decisions={"a": Decision(decision="replace", mask=mask), "b": Decision(decision="discard")},
     )
     envelope = Envelope.wrap(event, id="e1", source="test", traceparent=new_traceparent())
     document: dict[str, Any] = json.loads(envelope.encode())
@@ -115,7 +115,7 @@ def reviewed(**changes: Any) -> dict[str, Any]:
 
 
 def test_decisions_survive_their_journey() -> None:
-    document = reviewed(c={"keep": True, "mood": "sure"})
+    document = reviewed(c={"decision": "keep", "mood": "sure"})
     envelope = Envelope.parse(json.dumps(document).encode())
     assert json.loads(envelope.encode()) == document
     assert isinstance(envelope.data, MasksReviewed)
@@ -123,18 +123,21 @@ def test_decisions_survive_their_journey() -> None:
 
 
 def mask_at(key: str, **more: Any) -> dict[str, Any]:
-    return {"keep": True, "mask": {"key": key, "bytes": 3, **more}}
+    return {"decision": "replace", "mask": {"key": key, "bytes": 3, **more}}
 
 
 @pytest.mark.parametrize(
     "broken",
     [
         {"c": {}},
-        {"c": {"keep": "yes"}},
-        {"c": {"keep": False, "mask": {"key": "captures/default/c1/upload/c.png", "bytes": 3}}},
-        {"c/d": {"keep": True}},
-        {"..": {"keep": True}},
-        {"": {"keep": True}},
+        {"c": {"decision": "maybe"}},
+        {"c": {"keep": True}},
+        {"c": {"decision": "replace"}},
+        {"c": mask_at("captures/default/c1/upload/c.png") | {"decision": "discard"}},
+        {"c": mask_at("captures/default/c1/upload/c.png") | {"decision": "keep"}},
+        {"c/d": {"decision": "keep"}},
+        {"..": {"decision": "keep"}},
+        {"": {"decision": "keep"}},
         {"c": mask_at("captures/default/c2/upload/c.png")},
         {"c": mask_at("captures/default/c1/masks/j/c.png")},
         {"c": mask_at("captures/default/c1/upload/../c.png")},

@@ -38,8 +38,8 @@ from workers.masks import CannotReview
 from workers.runtime.compute import Compute
 from workers.runtime.folder import FolderStore
 from workers.runtime.metrics import Metrics
+from workers.runtime.run_loop import RunLoop
 from workers.runtime.settings import Settings
-from workers.runtime.shell import Shell
 from workers.stages import WORKERS
 from workers.upload import upload
 
@@ -88,7 +88,7 @@ async def site(folder: Path) -> AsyncIterator[Site]:
     workers = [WORKERS[stage](settings) for stage in ("prepare", "segment")]
     compute, stop = Compute(tuple(worker.compute for worker in workers), 1), asyncio.Event()
     running = [
-        asyncio.create_task(Shell(w, made.broker, made.store, compute, settings, made.metrics).run(stop))
+        asyncio.create_task(RunLoop(w, made.broker, made.store, compute, settings, made.metrics).run(stop))
         for w in workers
     ]
     try:
@@ -132,7 +132,7 @@ async def test_nothing_goes_on_before_a_person_has_decided(proposed: tuple[Site,
     assert (ready.dataset, ready.world, ready.options) == (proposal.dataset, proposal.world, proposal.options)
     manifest = await here.manifest(ready.masks)
     assert manifest.inputs == {"dataset": proposal.dataset.key, "masks": proposal.masks.key}
-    assert manifest.parameters == {"decisions": {"photo_00": {"keep": False, "mask": None}}}
+    assert manifest.parameters == {"decisions": {"photo_00": {"decision": "discard", "mask": None}}}
     assert here.count("masks_reviewed_total", decision="discarded") == 1
     assert here.count("masks_reviewed_total", decision="kept") == ready.images
 
@@ -154,6 +154,20 @@ async def test_what_was_decided_first_counts(proposed: tuple[Site, MasksProposed
     assert id != first[0]
     assert later.generation == 1
     assert "photo_01" not in await here.kept(later.masks)
+
+
+async def test_decisions_told_in_version_1_are_the_same_job(proposed: tuple[Site, MasksProposed]) -> None:
+    here, proposal = proposed
+    event = await reviewed(here.store, NO_FIRST, proposal)
+    document = json.loads(Envelope.wrap(event, id="v1", source="t", traceparent=new_traceparent()).encode())
+    document |= {"type": "phototwin.masks.reviewed.v1", "dataschema": "urn:phototwin:masks.reviewed:1"}
+    document["data"]["decisions"] = {"photo_00": {"keep": False}}
+    await here.broker.publish(Message(json.dumps(document).encode(), event.routing_key, "v1"))
+    await here.publish(event, "v2")
+    first, second = await here.outcomes(MasksReady, 2)
+    assert first == second
+    assert "photo_00" not in await here.kept(first[1].masks)
+    assert here.count("masks_reviewed_total", decision="discarded") == 1
 
 
 async def test_decisions_that_cannot_be_applied_fail_and_are_not_the_first(

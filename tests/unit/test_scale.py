@@ -88,7 +88,7 @@ def prepared(
         Image.fromarray(photo).save(upload / "images" / f"photo_{index:02d}.png")
     out = folder / "out"
     out.mkdir()
-    done = compute.run(folder / "in", out, captures.PARAMETERS | changes, lambda *_: None)
+    done = compute.run(folder / "in", out, compute.DEFAULTS | changes, lambda *_: None)
     return done, json.loads((out / "cameras.json").read_text())
 
 
@@ -223,7 +223,7 @@ def test_rays_that_nearly_coincide_tell_no_length(tmp_path: Path) -> None:
     known = length(marks(DOTS[1], 0, 1, rig=rig), marks(DOTS[3], 2, 3))
     with pytest.raises(InputError, match="about one side"):
         compute.run(
-            tmp_path / "in", tmp_path / "out", {**captures.PARAMETERS, "known_length": known}, lambda *_: None
+            tmp_path / "in", tmp_path / "out", {**compute.DEFAULTS, "known_length": known}, lambda *_: None
         )
     corners = np.array([[0, 0, 0], [0.2, 0, 0], [0.2, 0, 0.2], [0, 0, 0.2]])
     views = [View(pose, (RIG.fx, RIG.fy, RIG.cx, RIG.cy), LENS) for pose in rig.c2w[:2]]

@@ -16,6 +16,7 @@ from workers.prepare.sfm import mapping
 from workers.prepare.sfm.estimate import Photos, estimate
 from workers.prepare.sfm.features import Features
 from workers.prepare.sfm.mapping import Camera, Map, Matched, Question, mapped
+from workers.prepare.sfm.matches_file import NOTHING, Known
 from workers.prepare.sfm.plugs import Plugs
 
 Array = NDArray[np.float64]
@@ -195,7 +196,36 @@ def test_a_global_map_that_fits_is_believed(monkeypatch: pytest.MonkeyPatch) -> 
     assert asked == ["global"]
 
 
-def estimated(method: mapping.Method) -> Map:
+def test_the_global_method_is_not_asked_where_a_lens_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def heard(question: Question) -> Map:
+        asked.append(question.method)
+        return mapping.mapped(question)
+
+    monkeypatch.setattr(sfm, "mapped", heard)
+    estimated("global", replace(TRUE, known=False))
+    assert asked == ["incremental"]
+
+
+def test_where_what_was_matched_before_leads_to_nothing_all_is_matched_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried = 0
+
+    def failing_once(question: Question) -> Map:
+        nonlocal tried
+        tried += 1
+        if tried == 1:
+            raise NumericError("poses_not_found", "matches that lie", found=0)
+        return mapping.mapped(question)
+
+    monkeypatch.setattr(sfm, "mapped", failing_once)
+    assert estimated("incremental", known=replace(NOTHING)).registered.all()
+    assert tried == 2
+
+
+def estimated(method: mapping.Method, camera: mapping.Camera = TRUE, known: Known = NOTHING) -> Map:
     """By features that are told apart by their numbers."""
 
     def find(grey: NDArray[np.uint8], size: tuple[int, int]) -> Features:
@@ -205,5 +235,5 @@ def estimated(method: mapping.Method) -> Map:
         return Features(xy, codes.astype(np.float32), np.zeros(len(xy), np.float32), size)
 
     greys = [np.full((48, 64), index, np.uint8) for index in range(RIG.views)]
-    photos = Photos(greys, [TRUE.size] * RIG.views, [TRUE], [0] * RIG.views)
-    return estimate(photos, method, Plugs(find=find), 1, lambda part, step: None).map
+    photos = Photos(greys, [TRUE.size] * RIG.views, [camera], [0] * RIG.views)
+    return estimate(photos, method, Plugs(find=find), 1, lambda part, step: None, known).map

@@ -1,11 +1,12 @@
 """What a computation costs counts what it has other processes do."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 
-from workers.runtime.usage import Clock, metered
+from workers.runtime.usage import Clock
 
 BUSY = """
 import time
@@ -15,16 +16,28 @@ while time.process_time() < {seconds}:
 """
 
 
+# Run as a program: the memory of the test process itself may be anything by now.
+STARTER = """
+import json, subprocess, sys
+from workers.runtime.usage import metered
+
+with metered() as alone:
+    pass
+with metered() as usage:
+    subprocess.run([sys.executable, "-c", sys.argv[1]], check=True)
+with metered() as after:
+    pass
+print(json.dumps([alone, usage, after]))
+"""
+
+
 def test_a_process_that_was_started_counts_in_cpu_seconds_and_memory() -> None:
-    with metered() as alone:
-        pass
-    with metered() as usage:
-        subprocess.run([sys.executable, "-c", BUSY.format(size=200_000_000, seconds=0.6)], check=True)
+    busy = BUSY.format(size=200_000_000, seconds=0.6)
+    done = subprocess.run([sys.executable, "-c", STARTER, busy], capture_output=True, text=True, check=True)
+    alone, usage, after = json.loads(done.stdout)
     assert 0.55 < usage["cpu_seconds"] < 1.2
     assert usage["wall_seconds"] > 0.55
     assert 190 < usage["peak_rss_mb"] - alone["peak_rss_mb"] < 350
-    with metered() as after:
-        pass
     assert after["cpu_seconds"] < 0.1
     assert after["peak_rss_mb"] == pytest.approx(alone["peak_rss_mb"], abs=25)
 

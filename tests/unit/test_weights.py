@@ -29,8 +29,8 @@ from workers.prepare.worker import Prepare
 from workers.runtime.compute import Compute
 from workers.runtime.folder import FolderStore
 from workers.runtime.metrics import Metrics
+from workers.runtime.run_loop import RunLoop
 from workers.runtime.settings import Settings, SettingsError
-from workers.runtime.shell import Shell
 from workers.runtime.weights import weights_at_hand
 from workers.segment.worker import Segment
 
@@ -224,8 +224,8 @@ async def test_a_job_finds_the_weights_of_the_settings_and_leaves_them(tmp_path:
     settings = Settings(prefix="test", work_dir=str(tmp_path), weights=str(tmp_path / "nets"))
     bench = Bench(tmp_path, Broker(TOPOLOGY), FolderStore(tmp_path / "store"), settings, Metrics())
     compute, stop = Compute((Networked.compute,), 1), asyncio.Event()
-    shell = Shell(Networked(settings), bench.broker, bench.store, compute, settings, bench.metrics)
-    running = asyncio.create_task(shell.run(stop))
+    loop = RunLoop(Networked(settings), bench.broker, bench.store, compute, settings, bench.metrics)
+    running = asyncio.create_task(loop.run(stop))
     try:
         await bench.publish(await bench.upload("work"))
         await bench.until(lambda: bool(bench.outcomes(PosesReady)))

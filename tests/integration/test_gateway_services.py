@@ -1,0 +1,118 @@
+"""The gateway as it is deployed: replicas of it, the workers, RabbitMQ, an S3, PostgreSQL: each a process."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.integration.fleet import STAGES, fleet
+from tests.integration.gateways import Events, Site, send
+from tests.servers.ceph import ObjectStore as S3Server
+from tests.servers.postgres import Databases
+from tests.servers.rabbitmq import Broker as RabbitServer
+from workers.simulate.capture import simulate
+
+
+@pytest.fixture
+async def site(
+    rabbitmq: RabbitServer, s3: S3Server, postgres: Databases, tmp_path: Path
+) -> AsyncIterator[Site]:
+    async with fleet(rabbitmq, s3, tmp_path) as ships:
+        ships.environment["PHOTOTWIN_DATABASE_URL"] = postgres.database()
+        ships.environment["PHOTOTWIN_GATEWAY_HOST"] = "127.0.0.1"
+        yield Site(ships, Site.new_key(ships, "shop"))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("simulated")
+    simulate(folder, views=12, size=(300, 400), seed=3)
+    found = sorted(path for path in (folder / "capture").rglob("*") if path.is_file())
+    return {path.relative_to(folder / "capture").as_posix(): path.read_bytes() for path in found}
+
+
+async def test_a_capture_goes_the_whole_way_while_a_gateway_is_killed(
+    site: Site, photos: dict[str, bytes]
+) -> None:
+    await site.ships.start(*STAGES)
+    (victim, first), (_, second) = await site.gateway(), await site.gateway()
+    id = await send(first, photos)
+    done = await second.post(f"/v1/captures/{id}/complete")  # whichever is asked
+    assert done.status_code == 202, done.text
+    events = Events(f"/v1/captures/{id}/events")
+    await events.follow(first, lambda e: any(p["stage"] == "reconstruct" for p in e.progress))
+    victim.end(signal.SIGKILL)
+    with pytest.raises(httpx.TransportError):
+        await first.get("/v1/me")
+    async with asyncio.timeout(300):
+        await events.follow(second, lambda e: e.status.get("state") == "done")
+    kinds = ["dataset.uploaded", "poses.ready", "masks.ready", "mesh.ready", "model.ready"]
+    first_seen = events.seen[0][0]
+    assert events.seen == list(enumerate(kinds, 1))[first_seen - 1 :]
+    assert [stage["state"] for stage in events.status["stages"]] == ["done"] * 5
+    latency = events.status["latency"]
+    assert all(latency[term] > 0 for term in ("scan", "upload", "signal", "preprocessing", "reconstruction"))
+
+    _, heir = await site.gateway()
+    told = [(await client.get(f"/v1/captures/{id}")).json() for client in (second, heir)]
+    assert [each.pop("poster") is not None for each in told] == [True, True]
+    for each in told:
+        del each["loss_curve"], each["losses"], each["preview"]  # what was heard while it went on
+    assert told[0] == told[1]
+
+    link = await heir.get(f"/v1/captures/{id}/files/model.glb")
+    assert link.status_code == 307
+    async with httpx.AsyncClient() as anyone:
+        model = await anyone.get(link.headers["location"])
+    assert model.headers["content-type"] == "model/gltf-binary"
+    assert model.content[:4] == b"glTF"
+    theirs = {"Authorization": f"Bearer {Site.new_key(site.ships, 'other')}"}
+    assert (await heir.get(f"/v1/captures/{id}", headers=theirs)).status_code == 404
+
+    assert (await heir.delete(f"/v1/captures/{id}")).status_code == 204
+    assert await site.ships.store.below(f"captures/shop/{id}/") == []
+    assert (await second.get(f"/v1/captures/{id}")).status_code == 404
+
+
+async def test_a_capture_is_cancelled_while_it_is_worked_on_and_then_deleted(
+    site: Site, photos: dict[str, bytes]
+) -> None:
+    await site.ships.start("prepare", "segment", "reconstruct")
+    _, client = await site.gateway()
+    id = await send(client, photos)
+    await client.post(f"/v1/captures/{id}/complete")
+    events = Events(f"/v1/captures/{id}/events")
+    await events.follow(client, lambda e: any(p["stage"] == "reconstruct" for p in e.progress))
+    answer = await client.delete(f"/v1/captures/{id}")
+    assert answer.status_code == 202
+    async with asyncio.timeout(180):
+        while (await client.get(f"/v1/captures/{id}")).status_code != 404:  # noqa: ASYNC110
+            await asyncio.sleep(0.5)
+    await asyncio.sleep(2)
+    assert await site.ships.store.below(f"captures/shop/{id}/") == []
+
+
+async def test_an_index_that_was_lost_is_made_again(
+    site: Site, photos: dict[str, bytes], postgres: Databases
+) -> None:
+    await site.ships.start("prepare")
+    service, client = await site.gateway()
+    id = await send(client, photos)
+    await client.post(f"/v1/captures/{id}/complete")
+    events = Events(f"/v1/captures/{id}/events")
+    await events.follow(client, lambda e: e.status.get("number") == 2)
+    before = events.status
+    assert service.end(signal.SIGTERM) == 0
+    site.ships.environment["PHOTOTWIN_DATABASE_URL"] = postgres.database()
+    made = site.ships.command("reconcile")
+    assert made.returncode == 0, made.stderr
+    assert "captures in the store" in made.stdout
+    site.key = Site.new_key(site.ships, "shop")
+    _, again = await site.gateway()
+    after = (await again.get(f"/v1/captures/{id}")).json()
+    assert after["state"] == before["state"] == "working"
+    assert after["options"] == before["options"]
+    assert [s["state"] for s in after["stages"]] == [s["state"] for s in before["stages"]]
