@@ -2,17 +2,22 @@
 
 import asyncio
 import signal
+import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from tests.integration.fleet import STAGES, fleet
 from tests.integration.gateways import Events, Site, send
 from tests.servers.ceph import ObjectStore as S3Server
 from tests.servers.postgres import Databases
 from tests.servers.rabbitmq import Broker as RabbitServer
+from workers.runtime.s3 import connect
+from workers.runtime.s3_policy import policy
 from workers.simulate.capture import simulate
 
 
@@ -20,10 +25,13 @@ from workers.simulate.capture import simulate
 async def site(
     rabbitmq: RabbitServer, s3: S3Server, postgres: Databases, tmp_path: Path
 ) -> AsyncIterator[Site]:
-    async with fleet(rabbitmq, s3, tmp_path) as ships:
+    own = replace(s3, bucket=f"site-{uuid.uuid4()}")  # a whole bucket is read by `reconcile`
+    own.create_bucket()
+    async with fleet(rabbitmq, own, tmp_path) as ships:
         ships.environment["PHOTOTWIN_DATABASE_URL"] = postgres.database()
         ships.environment["PHOTOTWIN_GATEWAY_HOST"] = "127.0.0.1"
         yield Site(ships, Site.new_key(ships, "shop"))
+    own.remove_bucket()
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +104,7 @@ async def test_a_capture_is_cancelled_while_it_is_worked_on_and_then_deleted(
 
 
 async def test_an_index_that_was_lost_is_made_again(
-    site: Site, photos: dict[str, bytes], postgres: Databases
+    site: Site, photos: dict[str, bytes], postgres: Databases, s3: S3Server
 ) -> None:
     await site.ships.start("prepare")
     service, client = await site.gateway()
@@ -109,7 +117,18 @@ async def test_an_index_that_was_lost_is_made_again(
     site.ships.environment["PHOTOTWIN_DATABASE_URL"] = postgres.database()
     made = site.ships.command("reconcile")
     assert made.returncode == 0, made.stderr
-    assert "captures in the store" in made.stdout
+    assert made.stdout.startswith("1 captures in the store")
+    bucket = site.ships.settings.s3_bucket
+    stranger = s3.add_user(f"stranger-{uuid.uuid4().hex[:8]}", policy("package", bucket))
+    theirs = site.ships.settings.model_copy(
+        update={"s3_access_key": stranger.key, "s3_secret_key": SecretStr(stranger.secret)}
+    )
+    async with connect(theirs) as store:  # by whom it was put an object is owned
+        await store.put_if_absent("captures/other/c/model/k/manifest.json", b"{}", "application/json")
+    part = site.ships.command("reconcile")
+    assert part.returncode == 1
+    assert part.stdout.startswith("2 captures in the store; 0 events were missing")
+    assert "captures/other/c/model/k/manifest.json: GetObject is denied" in part.stderr
     site.key = Site.new_key(site.ships, "shop")
     _, again = await site.gateway()
     after = (await again.get(f"/v1/captures/{id}")).json()

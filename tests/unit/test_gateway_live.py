@@ -197,8 +197,8 @@ async def test_an_index_is_made_again_from_the_store(tmp_path: Path) -> None:
         async with served(tmp_path / "after") as fresh:
             made = fresh.gateway
             follower = Follower(made.database, made.broker, store, made.sender, made.hub, lasting=False)
-            captures, events = await rebuild(made.database, store, follower, made.settings)
-            assert (captures, events > 8) == (5, True)
+            captures, events, denied = await rebuild(made.database, store, follower, made.settings)
+            assert (captures, events > 8, denied) == (5, True, [])
             assert (await rebuild(made.database, store, follower, made.settings))[1] == 0
             same = ("state", "name", "generation", "options", "created", "can", "advice")
             for id, known in zip(ids, before, strict=True):

@@ -1,5 +1,6 @@
 """`phototwin serve`, `phototwin gateway` and `phototwin reconcile`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,8 @@ from broker.rabbitmq import Broker
 from workers.console import connect, do, settings_of
 from workers.gateway.cli_keys import keys_app
 from workers.gateway.settings import GatewaySettings
+from workers.runtime import logs
+from workers.runtime.storage import StorageDenied
 
 app = typer.Typer(help="The HTTP API and the page.", invoke_without_command=True)
 app.add_typer(keys_app, name="keys")
@@ -63,8 +66,9 @@ def reconcile(
     from workers.runtime import s3
 
     settings = settings_of(GatewaySettings)
+    logs.configure(settings.log_level)
 
-    async def run() -> tuple[int, int, int]:
+    async def run() -> tuple[int, int, int, list[StorageDenied]]:
         async with (
             s3.connect(settings) as store,
             connect_database(settings.database_url.get_secret_value()) as data,
@@ -72,10 +76,14 @@ def reconcile(
             broker: Broker = await connect(settings)
             try:
                 follower = Follower(data, broker, store, Sender(data, settings), Hub(), lasting=False)
-                captures, events = await rebuild(data, store, follower, settings)
-                return captures, events, await publish_stuck(data, broker) if publish else 0
+                captures, events, denied = await rebuild(data, store, follower, settings)
+                return captures, events, await publish_stuck(data, broker) if publish else 0, denied
             finally:
                 await broker.close()
 
-    captures, events, published = do(run())
+    captures, events, published, denied = do(run())
     print(f"{captures} captures in the store; {events} events were missing, {published} published again")
+    for error in denied:
+        print(f"phototwin: {error.message}", file=sys.stderr)
+    if denied:
+        raise typer.Exit(1)

@@ -22,7 +22,7 @@ from workers.gateway.record import INPUTS, STAGES, Record
 from workers.gateway.uploads import Announced
 from workers.runtime.logs import get_logger
 from workers.runtime.settings import Settings
-from workers.runtime.storage import Listed, ObjectStore
+from workers.runtime.storage import Listed, NotFound, ObjectStore, StorageDenied
 from workers.stages import WORKERS
 
 Results = dict[tuple[int, Stage], list[tuple[str, bytes, Manifest]]]
@@ -30,22 +30,26 @@ Results = dict[tuple[int, Stage], list[tuple[str, bytes, Manifest]]]
 
 async def rebuild(
     database: Database, store: ObjectStore, follower: Follower, settings: Settings
-) -> tuple[int, int]:
-    """Captures looked at, and events that were missing. Raises StorageUnavailable."""
+) -> tuple[int, int, list[StorageDenied]]:
+    """Captures looked at, events that were missing, and of each capture that our key to the store does not
+    open, or not all of it, why. Raises StorageUnavailable."""
     captures: dict[Key, list[Listed]] = {}
     for entry in await store.below("captures/"):
         _, tenant, capture_id, _ = (*entry.key.split("/", 3), "", "", "")[:4]
         captures.setdefault((tenant, capture_id), []).append(entry)
-    new = 0
+    new, denied = 0, list[StorageDenied]()
     for key, entries in sorted(captures.items()):
         try:
             whose = Event(tenant=key[0], capture_id=key[1])
         except ValidationError:  # not one of ours
             continue
-        for envelope in await _events(store, whose, entries, settings):
-            new += await follower.apply(envelope)
-        await _describe(database, store, whose, {entry.key for entry in entries})
-    return len(captures), new
+        try:
+            for envelope in await _events(store, whose, entries, settings):
+                new += await follower.apply(envelope)
+            await _describe(database, store, whose, {entry.key for entry in entries})
+        except StorageDenied as error:
+            denied.append(error)
+    return len(captures), new, denied
 
 
 async def publish_stuck(database: Database, broker: Broker) -> int:
@@ -114,10 +118,10 @@ async def _results(store: ObjectStore, whose: Event, keys: set[str]) -> Results:
     for stage, folder in FOLDERS.items():
         for key in keys:
             if key.startswith(f"{whose.folder}{folder}/") and key.endswith("/manifest.json"):
-                body = await store.get(key)
                 try:
+                    body = await store.get(key)
                     manifest = Manifest.model_validate_json(body)
-                except ValidationError:
+                except (ValidationError, NotFound):  # NotFound: swept away since it was listed
                     get_logger().error("cannot be read", key=key)
                     continue
                 found.setdefault((manifest.generation, stage), []).append((key, body, manifest))
@@ -160,7 +164,10 @@ async def _describe(database: Database, store: ObjectStore, whose: Event, keys: 
     """What its creator said of it, which no event tells."""
     if capture_key(whose) not in keys:
         return
-    told = json.loads(await store.get(capture_key(whose)))
+    try:
+        told = json.loads(await store.get(capture_key(whose)))
+    except NotFound:  # deleted since it was listed
+        return
     created = datetime.fromisoformat(told["created"])
     asked = [api.NewFile.model_validate(file) for file in told["files"]]
     async with database.begin() as session:

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from contracts.errors import StorageUnavailable
 from workers.runtime.settings import Settings
-from workers.runtime.storage import Fetched, Listed, NotFound, Stat, local_disk
+from workers.runtime.storage import Fetched, Listed, NotFound, Stat, StorageDenied, local_disk
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
@@ -123,7 +123,7 @@ class S3Store:
         try:
             with _storage_errors(key):
                 yield
-        except _Denied:
+        except StorageDenied:
             if await self._knows_to_be_absent(key):
                 raise NotFound(key) from None
             raise
@@ -132,7 +132,7 @@ class S3Store:
         try:
             with _storage_errors(key):
                 page = await self._client.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1)
-        except _Denied:
+        except StorageDenied:
             return False
         return not any(entry["Key"] == key for entry in page.get("Contents", ()))
 
@@ -154,10 +154,6 @@ class _Present(Exception):
     """A conditional put found an object of that key."""
 
 
-class _Denied(StorageUnavailable):
-    """Our key to the store does not open this."""
-
-
 @contextmanager
 def _storage_errors(key: str) -> Iterator[None]:
     try:
@@ -170,7 +166,7 @@ def _storage_errors(key: str) -> Iterator[None]:
         if code in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
             raise _Present(key) from None
         if code in ("AccessDenied", "403"):
-            raise _Denied(
+            raise StorageDenied(
                 f"{key}: {error.operation_name} is denied; see 'phototwin storage policy'"
             ) from error
         raise StorageUnavailable(f"{key}: {code or error}") from error

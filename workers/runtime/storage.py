@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from contracts.errors import DiskFull
+from contracts.errors import DiskFull, StorageUnavailable
 
 
 class NotFound(LookupError):
     """There is no object of that key."""
+
+
+class StorageDenied(StorageUnavailable):
+    """Our key to the store does not open this."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,8 @@ def local_disk(path: Path) -> Iterator[None]:
 
 
 class ObjectStore(Protocol):
-    """All methods raise StorageUnavailable where the store cannot be reached or refuses, and those
-    that read raise NotFound. A reader sees an object whole or not at all."""
+    """All methods raise StorageUnavailable where the store cannot be reached or refuses (StorageDenied), and
+    those that read raise NotFound. A reader sees an object whole or not at all."""
 
     async def stat(self, key: str) -> Stat: ...
 

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from contracts.errors import StorageUnavailable
 from workers.gateway.links.interface import Missing, Slice, UploadLost, missing
 from workers.runtime.s3 import S3Store
-from workers.runtime.storage import Stat
+from workers.runtime.storage import Stat, StorageDenied
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.type_defs import CompletedPartTypeDef
@@ -37,7 +37,7 @@ class Uploads:
         whoever does not own the bucket; whether it is, a listing can tell."""
         try:
             return await self._listed(key, upload_id)
-        except _Denied:
+        except StorageDenied:
             if await self._is_open(key, upload_id):
                 raise
             raise _lost(key) from None
@@ -78,10 +78,6 @@ class Uploads:
             )
 
 
-class _Denied(StorageUnavailable):
-    """Our key to the store does not open this."""
-
-
 def _lost(key: str) -> UploadLost:
     return UploadLost(f"{key}: the store does not know this upload in parts")
 
@@ -97,7 +93,7 @@ def store_errors(key: str) -> Iterator[None]:
         if code in ("NoSuchUpload", "NoSuchKey"):
             raise _lost(key) from None
         if code in ("AccessDenied", "403"):
-            raise _Denied(
+            raise StorageDenied(
                 f"{key}: {error.operation_name} is denied; see 'phototwin storage policy'"
             ) from error
         raise StorageUnavailable(f"{key}: {code or error}") from error
