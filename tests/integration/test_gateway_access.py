@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from workers.gateway.access import REMEMBERED_SECONDS, Access, Principal
 from workers.gateway.database.session import Database, connect
-from workers.gateway.database.tables import KeyRow
+from workers.gateway.database.tables import AuditRow, KeyRow
 from workers.gateway.problems import Absent, Unauthorized
 from workers.gateway.settings import GatewaySettings
 
@@ -83,6 +83,13 @@ async def test_keys_are_listed_by_tenant(database: Database) -> None:
     first = row.revoked
     await access.revoke(id)
     assert (await access.list_keys("acme"))[0].revoked == first
+    async with database.begin() as session:
+        noted = list(await session.scalars(select(AuditRow).order_by(AuditRow.at)))
+    assert [(row.tenant, row.action, row.detail["name"]) for row in noted] == [
+        ("acme", "key created", "phone"),
+        ("other", "key created", "backend"),
+        ("acme", "key revoked", "phone"),
+    ]
 
 
 async def test_what_is_not_there_cannot_be_revoked(database: Database) -> None:

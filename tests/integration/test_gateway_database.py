@@ -46,6 +46,19 @@ async def test_replicas_that_start_at_once_agree_on_the_schema(database_url: str
             assert await session.scalar(select(func.count()).select_from(PositionRow)) == 4
 
 
+async def test_those_who_take_turns_see_what_the_one_before_has_entered(database_url: str) -> None:
+    async with connect(database_url) as database:
+
+        async def count_and_add(number: int) -> int:
+            async with database.begin() as session:
+                await database.take_turns(session, "positions")
+                found = await session.scalar(select(func.count()).select_from(PositionRow))
+                session.add(PositionRow(stream=f"stream-{number}", following=0))
+                return int(found or 0)
+
+        assert sorted(await asyncio.gather(*map(count_and_add, range(6)))) == list(range(6))
+
+
 async def test_what_is_there_stays_when_the_gateway_starts_again(database_url: str) -> None:
     async with connect(database_url) as database, database.begin() as session:
         session.add(PositionRow(stream="outcomes", following=7))

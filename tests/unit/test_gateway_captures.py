@@ -1,5 +1,6 @@
 """What can be asked of the gateway, by HTTP; the workers' part is played."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,25 @@ async def test_a_request_that_was_interrupted_goes_on(site: Served, monkeypatch:
     assert len((await site.client.get("/v1/captures")).json()["captures"]) == 1
 
 
+async def test_a_request_whose_answer_was_lost_is_answered_again(
+    site: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"files": [{"name": "a.jpg", "bytes": 3}], "callback": "https://example.com/", "capture_id": "it"}
+    key = {"Idempotency-Key": "lost"}
+    with monkeypatch.context() as patched:  # all that is left to do is to sign links
+        patched.setattr(Uploads, "targets", AsyncMock(side_effect=StorageUnavailable("away")))
+        lost = await site.client.post("/v1/captures", json=asked, headers=key)
+    await problem(lost, 503, "unavailable")
+    other = await site.client.post("/v1/captures", json=asked, headers={"Idempotency-Key": "another"})
+    await problem(other, 409, "capture_exists")
+    await problem(await site.client.post("/v1/captures", json=asked), 409, "capture_exists")
+    again = await site.client.post("/v1/captures", json=asked, headers=key)
+    assert again.status_code == 201, again.text
+    assert again.json()["callback_secret"].startswith("whsec_")
+    assert [file["name"] for file in again.json()["uploads"]["files"]] == ["a.jpg"]
+    assert len((await site.client.get("/v1/captures")).json()["captures"]) == 1
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -145,6 +165,14 @@ async def test_a_bad_request_says_which_field(site: Served, body: dict[str, Any]
 async def test_requests_that_are_no_requests(site: Served) -> None:
     headers = {"Content-Type": "application/json"}
     await problem(await site.client.post("/v1/captures", content=b"{", headers=headers), 400, "malformed")
+    plain = {"Content-Type": "text/plain"}
+    kind = await problem(
+        await site.client.post("/v1/captures", content=b"{}", headers=plain), 400, "malformed"
+    )
+    assert (kind["detail"], kind["action"]) == ("Content-Type is text/plain", "Send application/json.")
+    key = {"Idempotency-Key": "a b"}
+    bad = await site.client.post("/v1/captures", json={"files": [{"name": "a", "bytes": 1}]}, headers=key)
+    assert "UUID" in (await problem(bad, 400, "malformed"))["action"]
     await problem(await site.client.get("/v1/nothing"), 404, "absent")
     await problem(await site.client.put("/v1/captures"), 405, "method_not_allowed")
     await problem(await site.client.get("/v1/captures/unknown"), 404, "absent")
@@ -166,6 +194,14 @@ async def test_another_page_is_refused(site: Served) -> None:
     rebound = {"Host": "evil.example", "Origin": "http://evil.example"}
     await problem(await site.client.get("/v1/captures", headers=rebound), 403, "forbidden")
     assert (await site.client.get("/v1/captures", headers={"Origin": BASE})).is_success
+
+
+async def test_the_quota_holds_for_those_who_ask_at_once(tmp_path: Path) -> None:
+    async with served(tmp_path, max_open_captures=2) as site:
+        one = {"files": [{"name": "a.jpg", "bytes": 1}]}
+        answers = await asyncio.gather(*(site.client.post("/v1/captures", json=one) for _ in range(6)))
+        assert sorted(answer.status_code for answer in answers) == [201, 201, 429, 429, 429, 429]
+        assert len((await site.client.get("/v1/captures")).json()["captures"]) == 2
 
 
 async def test_limits(tmp_path: Path) -> None:
@@ -281,6 +317,11 @@ async def test_progress_and_previews_are_told(site: Served) -> None:
     assert (prepare["state"], prepare["progress"], prepare["eta_seconds"]) == ("running", 0.5, 4.0)
     assert with_progress["loss_curve"] == [[0.25, {"image": 0.5}], [0.5, {"image": 0.25}]]
     assert with_progress["preview"]["number"] == 2
+    assert with_progress["preview"]["up"] is None
+    await site.workers.do("prepare", event, world={"up": [0, 0, 1]})
+    async with asyncio.timeout(20):
+        while (await site.status(id))["preview"]["up"] != [0, 0, 1]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
     assert "latest.glb" in with_progress["preview"]["glb"]
 
 

@@ -123,6 +123,16 @@ async def test_listeners_are_dismissed(site: Served) -> None:
         await client._task
 
 
+async def test_listeners_have_a_limit(tmp_path: Path) -> None:
+    async with served(tmp_path, max_listeners=1) as site:
+        client = Client(site, await site.uploaded())
+        await client.until(lambda c: c.named("status"))
+        refused = await site.client.get(f"/v1/captures/{await site.uploaded()}/events")
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
+        assert refused.headers["retry-after"]
+        await client.end()
+
+
 def png(width: int, height: int) -> str:
     header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", width, height) + b"\x08\0\0\0\0"
     return "data:image/png;base64," + base64.b64encode(header).decode()

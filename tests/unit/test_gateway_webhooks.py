@@ -175,6 +175,17 @@ async def test_what_is_no_success_is_a_failure(status: int) -> None:
     assert len(receiver.calls) == 1
 
 
+@pytest.mark.parametrize(("told", "seconds"), [("120", 120.0), ("soon", 0.0), ("-5", 0.0), (None, 0.0)])
+async def test_a_receiver_says_for_how_long_it_is_busy(told: str | None, seconds: float) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=429, headers={} if told is None else {"Retry-After": told})
+
+    async with receiving(answer) as receiver:
+        with pytest.raises(CallFailed) as failed:
+            await _post(receiver.url())
+    assert failed.value.after == seconds
+
+
 async def test_an_answer_without_an_end_is_not_read() -> None:
     sent = 0
 
@@ -262,6 +273,9 @@ def test_pauses_grow_from_seconds_to_hours(attempts: int, chance: float) -> None
     assert 0.8 * SHORTEST <= seconds <= 1.2 * LONGEST
     assert seconds <= pause(attempts + 1, chance).total_seconds()
     assert pause(12, 0.5).total_seconds() == LONGEST
+    assert pause(1, 0.5, after=120).total_seconds() == 120
+    assert pause(1, 0.5, after=1e9).total_seconds() == LONGEST
+    assert pause(9, 0.5, after=1).total_seconds() > 1
 
 
 def _family(address: str) -> socket.AddressFamily:

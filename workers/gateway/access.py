@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import select
 
 from contracts.fields import Slug
+from workers.gateway.audit import noted
 from workers.gateway.database.session import Database
 from workers.gateway.database.tables import KeyRow
 from workers.gateway.oidc import Issuer
@@ -23,6 +24,8 @@ _TENANT = TypeAdapter[str](Slug)
 REMEMBERED_SECONDS = 30.0
 """How long a key is taken to be good without a look: a revoked one is of no use after that."""
 REMEMBERED = 10_000
+OPERATOR = "operator"
+"""Whoever may run our commands."""
 
 
 class Principal(NamedTuple):
@@ -66,6 +69,7 @@ class Access:
         row = KeyRow(id=id, tenant=tenant, name=name, digest=_digest(key), created=now, revoked=None)
         async with self._database.begin() as session:
             session.add(row)
+            session.add(noted(tenant, OPERATOR, "key created", None, id=id, name=name))
         return id, key
 
     async def list_keys(self, tenant: str | None = None) -> Sequence[KeyRow]:
@@ -83,7 +87,9 @@ class Access:
             row = await session.get(KeyRow, id)
             if row is None:
                 raise Absent(f"there is no key {id}")
-            row.revoked = row.revoked or datetime.now(UTC)
+            if row.revoked is None:
+                row.revoked = datetime.now(UTC)
+                session.add(noted(row.tenant, OPERATOR, "key revoked", None, id=id, name=row.name))
         self._known.pop(row.digest, None)
 
     async def _holder(self, digest: str) -> Principal:

@@ -176,6 +176,8 @@ class Preview(Told):
     """A picture of it."""
     number: int
     """Grows with each new one."""
+    up: tuple[float, float, float] | None
+    """Which way is up in it, where that is known."""
 
 
 class CaptureStatus(Told):

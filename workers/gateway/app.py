@@ -86,9 +86,12 @@ async def _problem(_: Request, problem: Exception) -> Response:
     return answer(problem)
 
 
-async def _invalid(_: Request, error: Exception) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = error.errors()
+    if isinstance(error.body, bytes):  # FastAPI reads as JSON only what says that it is
+        kind = request.headers.get("content-type", "nothing")
+        return answer(Malformed(f"Content-Type is {kind:.100}", action="Send application/json."))
     if any(each["type"] == "json_invalid" for each in found):
         return answer(Malformed("the body is not JSON"))
     errors: list[dict[str, Any]] = [

@@ -36,6 +36,7 @@ from workers.gateway.uploads import Announced, Uploads
 from workers.gateway.webhooks.guard import check
 from workers.gateway.webhooks.sender import new_webhook
 from workers.runtime.folder import ASIDE
+from workers.runtime.storage import NotFound
 
 SOURCE = "phototwin/gateway"
 LONGEST_NAME = 800
@@ -64,11 +65,11 @@ class Captures:
         _check_known(asked.options)
         if asked.callback is not None:
             check(str(asked.callback), self._gateway.settings.webhook_networks)
-        await self.check_quota()
         drawn = uuid.uuid4() if key is None else uuid.uuid5(_BY_KEY, f"{self._tenant}\n{key}")
         event = Event(tenant=self._tenant, capture_id=asked.capture_id or drawn.hex)
         now = datetime.now(UTC)
-        await self._claim(event, asked, now, again=key is not None)
+        if await self._claim(event, asked, now, key):  # nothing but the answer was missing
+            return await self.row(event.capture_id, files=True), await self._secret(event)
         try:
             return await self._enter(event, asked, now)
         except CaptureExists:
@@ -97,6 +98,7 @@ class Captures:
         hook: WebhookRow | None = None
         try:
             async with self._gateway.database.begin() as session:
+                await self._check_quota(session)
                 session.add(row)
                 if asked.callback is not None:
                     hook = new_webhook(event.tenant, str(asked.callback), (), event.capture_id)
@@ -302,47 +304,72 @@ class Captures:
             raise Absent(f"there is no capture {capture_id:.64}")
         return row
 
-    async def _claim(self, event: Event, asked: api.NewCapture, now: datetime, *, again: bool) -> None:
-        """The id is ours, and was nobody's before; again: unless by the same request, which was interrupted.
-        Raises CaptureExists."""
-        body = json.dumps(
-            {
-                "tenant": event.tenant,
-                "capture_id": event.capture_id,
-                "name": asked.name,
-                "created": now.isoformat(),
-                "options": asked.options.model_dump(mode="json", exclude_defaults=True),
-                "files": [file.model_dump(exclude_none=True) for file in asked.files],
-            }
-        ).encode()
+    async def _secret(self, of: Event) -> str | None:
+        """Of the capture's callback."""
+        asked = select(WebhookRow.secret).where(
+            WebhookRow.tenant == of.tenant, WebhookRow.capture_id == of.capture_id
+        )
+        async with self._gateway.database.begin() as session:
+            secret: str | None = await session.scalar(asked)
+            return secret
+
+    async def _claim(self, event: Event, asked: api.NewCapture, now: datetime, key: str | None) -> bool:
+        """The id is ours, and was nobody's before, unless by the same request, which was interrupted; whether
+        that had come as far as the index. Raises CaptureExists, QuotaReached."""
+        claim = {
+            "tenant": event.tenant,
+            "capture_id": event.capture_id,
+            "name": asked.name,
+            "created": now.isoformat(),
+            "options": asked.options.model_dump(mode="json", exclude_defaults=True),
+            "files": [file.model_dump(exclude_none=True) for file in asked.files],
+            "request": key and hashlib.sha256(key.encode()).hexdigest(),
+        }
         async with self._gateway.database.begin() as session:
             known = await session.get(CaptureRow, (event.tenant, event.capture_id))
+            if known is None:
+                await self._check_quota(session)
             used = select(AuditRow.id).where(
                 AuditRow.tenant == event.tenant,
                 AuditRow.capture_id == event.capture_id,
                 AuditRow.action == "deleted",
             )
             gone = await session.scalar(used.limit(1))
-        if known is not None or gone is not None:
-            raise CaptureExists(f"there is, or was, a capture {event.capture_id}")
         store, place = self._gateway.store, capture_key(event)
-        if not await store.put_if_absent(place, body, "application/json"):
-            first = {**json.loads(await store.get(place)), "created": now.isoformat()}
-            if not again or first != json.loads(body):
-                raise CaptureExists(f"there is a capture {event.capture_id}")
+        if known is None and gone is None:
+            if await store.put_if_absent(place, json.dumps(claim).encode(), "application/json"):
+                return False
+        elif gone is not None or key is None:
+            raise CaptureExists(f"there is, or was, a capture {event.capture_id}")
+        try:
+            first = {**json.loads(await store.get(place)), "created": claim["created"]}
+        except NotFound:  # it was announced without us
+            first = {}
+        if key is None or first != claim:
+            raise CaptureExists(f"there is a capture {event.capture_id}")
+        return known is not None
 
     async def check_quota(self) -> None:
+        async with self._gateway.database.begin() as session:
+            await self._check_quota(session)
+
+    async def _check_quota(self, session: Session) -> None:
+        """Of those who ask at once each counts what the one before it has entered."""
+        await self._gateway.database.take_turns(session, f"captures of {self._tenant}")
         most = self._gateway.settings.max_open_captures
-        if await self.open() >= most:
+        if await self._open(session) >= most:
             raise QuotaReached(f"{most} captures are being uploaded or worked on")
 
     async def open(self) -> int:
         """How many are being uploaded or worked on."""
+        async with self._gateway.database.begin() as session:
+            return await self._open(session)
+
+    async def _open(self, session: Session) -> int:
         asked = select(func.count()).where(
             CaptureRow.tenant == self._tenant, CaptureRow.state.in_(("uploading", "working", "review"))
         )
-        async with self._gateway.database.begin() as session:
-            return await session.scalar(asked) or 0
+        return await session.scalar(asked) or 0
 
     def _check_size(self, files: Sequence[api.NewFile | Announced]) -> None:
         settings = self._gateway.settings

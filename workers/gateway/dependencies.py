@@ -15,7 +15,7 @@ from workers.gateway.idempotency import respond
 from workers.gateway.problems import Forbidden
 from workers.gateway.status import Teller
 
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ANYONE = Principal("default", "anyone")
 
 # For the OpenAPI document; that a key is missing is said by `Access`, as all problems are.
@@ -49,7 +49,7 @@ def _check_own(request: Request, gateway: Gateway) -> None:
     one whose name has been made to lead here. Raises Forbidden."""
     host = request.headers.get("host", "")
     own = urlsplit(gateway.settings.public_url or "").netloc
-    if host != own and host.rsplit(":", 1)[0] not in LOOPBACK:
+    if host != own and (urlsplit(f"//{host}").hostname or "") not in LOOPBACK:
         raise Forbidden(f"this gateway is not at {host:.100}")
     origin = request.headers.get("origin")
     if origin is not None and origin not in (f"http://{host}", f"https://{host}"):

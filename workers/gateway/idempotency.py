@@ -65,7 +65,10 @@ async def once(
     Raises KeyReused, KeyBusy, Malformed, Unavailable where the work takes too long, and what `work` raises.
     """
     if not _KEY.fullmatch(key):
-        raise Malformed("Idempotency-Key must be 1 to 200 printable ASCII characters without blanks")
+        raise Malformed(
+            "Idempotency-Key must be 1 to 200 printable ASCII characters without blanks",
+            action="Send another key, a UUID say, or none.",
+        )
     claim = datetime.now(UTC)
     known = await _claim(database, principal.tenant, key, fingerprint, claim)
     if known is not None:

@@ -66,6 +66,8 @@ class Record(BaseModel):
     error: Failure | None = None
     failed_stage: Stage | None = None
     advice: str = ""
+    up: tuple[float, float, float] | None = None
+    """Which way is up in the capture's world, where that is known."""
     poster: str | None = None
     """Key of the finished model's picture."""
     scan: float | None = None
@@ -100,7 +102,7 @@ def fold(record: Record, envelope: Envelope, manifest: Manifest | None) -> Recor
         case DatasetUploaded():
             return record.but(options=event.options, uploaded=record.uploaded or at)
         case PosesReady():
-            return _signalled(record).but(advice=event.advice or record.advice)
+            return _signalled(record).but(advice=event.advice or record.advice, up=event.world.up)
         case MasksProposed():
             return record.stage("segment", state="review").but(
                 state="review", proposal=envelope.id, error=None, failed_stage=None

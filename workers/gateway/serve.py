@@ -23,6 +23,7 @@ from workers.gateway.access import Access
 from workers.gateway.app import application
 from workers.gateway.database.session import Database
 from workers.gateway.database.session import connect as connect_database
+from workers.gateway.dependencies import LOOPBACK
 from workers.gateway.follower import Follower
 from workers.gateway.gateway import Gateway
 from workers.gateway.hub import Hub
@@ -48,7 +49,6 @@ from workers.stages import WORKERS
 GRACE_SECONDS = 10
 FORGET_SECONDS = 3600.0
 KEY_NAME = "phototwin serve"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 async def alone(settings: GatewaySettings) -> None:

@@ -37,6 +37,8 @@ class GatewaySettings(Settings):
     """Of a tenant, at each replica."""
     max_open_captures: Annotated[int, Field(ge=1)] = 50
     """Of a tenant at a time: those that are being uploaded or worked on."""
+    max_listeners: Annotated[int, Field(ge=1)] = 500
+    """Of a tenant, at each replica: connections that are told of events."""
     max_files: Annotated[int, Field(ge=1, le=5000)] = 2000
     """Of a capture."""
     upload_seconds: Annotated[int, Field(ge=60, le=604_800)] = 3600

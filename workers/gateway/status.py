@@ -38,7 +38,7 @@ class Teller:
             latency=_latency(record),
             losses=latest,
             loss_curve=tuple(progress.curve) if progress else (),
-            preview=await self._preview(progress),
+            preview=await self._preview(progress, record),
             poster=await self._link(record.poster, "image/png"),
             error=record.error,
             failed_stage=record.failed_stage,
@@ -46,13 +46,14 @@ class Teller:
             can=possible(row.state, record),
         )
 
-    async def _preview(self, progress: Progress | None) -> api.Preview | None:
+    async def _preview(self, progress: Progress | None, record: Record) -> api.Preview | None:
         if progress is None or not progress.previews:
             return None
         return api.Preview(
             glb=await self._link(progress.preview, "model/gltf-binary"),
             image=await self._link(progress.preview_image, "image/png"),
             number=progress.previews,
+            up=record.up,
         )
 
     async def _link(self, key: str | None, media_type: str) -> str | None:

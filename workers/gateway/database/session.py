@@ -1,6 +1,7 @@
 """Connections to the gateway's database, and its schema."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 import anyio
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, func, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
@@ -17,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from workers.runtime.settings import SettingsError
 
 T = TypeVar("T")
+LOCKED_SECONDS = 30.0
 
 
 class Session(AsyncSession):
@@ -58,6 +60,12 @@ class Database:
         finally:
             await unbroken(session.close())  # rolls back what is not committed
 
+    async def take_turns(self, session: Session, what: str) -> None:
+        """Whoever takes turns at the same waits here until the transaction of whoever came before has ended.
+        SQLite's have one at a time anyhow."""
+        if self.shared:
+            await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(what, 0))))
+
     async def ready(self) -> bool:
         try:
             async with asyncio.timeout(3), self._engine.connect():
@@ -77,8 +85,7 @@ async def connect(url: str) -> AsyncIterator[Database]:
         event.listen(engine.sync_engine, "begin", _begin_immediately)
     try:
         try:
-            async with engine.begin() as connection:
-                await connection.run_sync(_upgrade)
+            await _bring_up_to_date(engine, time.monotonic() + LOCKED_SECONDS)
         except (DBAPIError, OSError) as error:
             reason = str(error).splitlines()[0]
             raise SettingsError(f"PHOTOTWIN_DATABASE_URL: the database cannot be used: {reason}") from None
@@ -113,6 +120,19 @@ def configuration() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     return config
+
+
+async def _bring_up_to_date(engine: AsyncEngine, until: float) -> None:
+    while True:
+        try:
+            async with engine.begin() as connection:
+                await connection.run_sync(_upgrade)
+            return
+        except OperationalError as error:
+            # SQLite waits for nobody where a new file is given its write-ahead log.
+            if "database is locked" not in str(error) or time.monotonic() > until:
+                raise
+        await asyncio.sleep(0.05)
 
 
 def _upgrade(connection: Connection) -> None:

@@ -15,7 +15,6 @@ class View {
   #id;
   #status = null;
   #upload = null;
-  #up = null;
   #asked = "";
   #asking = false;
   #closed = false;
@@ -57,7 +56,6 @@ class View {
     shown.nothing("Loading");
     this.#stop = follow(id, {
       told: (status) => this.#show(status),
-      happened: (name, envelope) => this.#happened(name, envelope),
       progress: (envelope) => this.#progress(envelope),
       gone: () =>
         main.replaceChildren(
@@ -77,10 +75,6 @@ class View {
     this.#upload?.removeEventListener("change", this.#changed);
     this.#parts.shown.close();
     this.#parts.result.close();
-  }
-
-  #happened(name, { data }) {
-    if (name === "poses.ready" && data.world?.up) this.#up = data.world.up;
   }
 
   // Between one status and the next.
@@ -132,7 +126,7 @@ class View {
     result.element.hidden = status.state !== "done";
     if (status.state === "done")
       result.show(status, shown).catch((error) => this.#trouble.replaceChildren(trouble(error)));
-    else if (status.preview) shown.preview(status.preview, this.#up);
+    else if (status.preview) shown.preview(status.preview);
     else shown.nothing(waiting(status));
     this.#ask(status, mine);
   }

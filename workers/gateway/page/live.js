@@ -10,13 +10,13 @@ const SILENCE = 40_000,
   POLL = 3000,
   LONGEST = 15_000;
 
-// told(status), happened(name, envelope), progress(envelope): called as it comes. gone(): the capture is not there
+// told(status), progress(envelope): called as it comes. gone(): the capture is not there
 // any more. Returns what ends it.
-export function follow(id, { told, happened, progress, gone }) {
+export function follow(id, { told, progress, gone }) {
   const ended = new AbortController(),
     { signal } = ended;
-  let last = "0"; // all from its beginning: what came with its events is wanted too
-  let newest = -1;
+  let last = "",
+    newest = -1;
 
   const hear = (status) => {
     // what comes again is told once
@@ -30,8 +30,7 @@ export function follow(id, { told, happened, progress, gone }) {
     if (name === "deleted") leave();
     else if (name === "status") hear(value);
     else if (name === "job.progress") progress(value);
-    else happened(name, value);
-    if (number !== null && name === "status") last = number; // an event without its status comes again
+    if (number !== null && name === "status") last = number;
   };
   function leave() {
     ended.abort();

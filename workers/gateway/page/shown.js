@@ -37,9 +37,8 @@ export class Shown {
     write(this.#said, "");
   }
 
-  // preview: of a status. up: which way is up, where that is known.
-  async preview({ glb, image, number }, up) {
-    if (this.#sketch && up) this.#sketch.up = up;
+  // Of a status.
+  async preview({ glb, image, number, up }) {
     const turn = this.#begin(`preview ${number}`);
     if (turn === null) return;
     try {

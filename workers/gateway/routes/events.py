@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 from contracts.fields import Slug
 from workers.gateway.dependencies import Tells, TheGateway, Theirs
 from workers.gateway.live import stream
+from workers.gateway.problems import TooMany
 
 router = APIRouter(prefix="/v1/captures", tags=["captures"])
 _SAID: dict[int | str, dict[str, Any]] = {
@@ -30,6 +31,9 @@ async def events(
     """What happens to a capture, as it happens (server-sent events). After a lost connection send the id of
     the last event as `Last-Event-ID`: what was missed comes first."""
     row = await captures.row(capture_id)
+    most = gateway.settings.max_listeners
+    if gateway.hub.listeners_of(row.tenant) >= most:
+        raise TooMany(f"{most} connections are told of events", 30.0)
     last = int(last_event_id) if last_event_id else None
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(

@@ -36,9 +36,11 @@ class Call(NamedTuple):
         return URL(self.url).host or ""
 
 
-def pause(attempts: int, chance: float) -> timedelta:
-    """After so many attempts; `chance`, from 0 to 1, spreads what failed together by a fifth either way."""
-    return timedelta(seconds=min(LONGEST, SHORTEST * 3 ** (attempts - 1)) * (0.8 + 0.4 * chance))
+def pause(attempts: int, chance: float, after: float = 0.0) -> timedelta:
+    """After so many attempts; `chance`, from 0 to 1, spreads what failed together by a fifth either way.
+    after: seconds for which the receiver asks to be left alone; heeded as far as the longest pause."""
+    usual = min(LONGEST, SHORTEST * 3 ** (attempts - 1)) * (0.8 + 0.4 * chance)
+    return timedelta(seconds=max(usual, min(LONGEST, after)))
 
 
 def due(passed: Collection[str]) -> Select[DeliveryRow, str, str]:

@@ -1,6 +1,7 @@
 """Calls of webhooks: to allowed addresses only, whatever a name resolves to and wherever we are sent on."""
 
 import asyncio
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -24,7 +25,12 @@ SENT_ON = (301, 302, 307, 308)
 
 
 class CallFailed(Exception):
-    """It was not answered with success; says why, for the webhook's owner."""
+    """It was not answered with success; says why, for the webhook's owner. `after`: for how many seconds it
+    asks to be left alone."""
+
+    def __init__(self, reason: str, after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.after = after
 
 
 class Outbound:
@@ -64,7 +70,9 @@ class Outbound:
                     return
                 elsewhere = answer.headers.get("Location")
                 if answer.status not in SENT_ON or not elsewhere:
-                    raise CallFailed(f"it answered {answer.status}")
+                    after = answer.headers.get("Retry-After", "")
+                    seconds = float(after) if re.fullmatch(r"\d{1,9}", after) else 0.0
+                    raise CallFailed(f"it answered {answer.status}", seconds)
             url = str(target.join(URL(elsewhere)))
         raise CallFailed(f"it sent us on more than {REDIRECTS} times")
 

@@ -130,11 +130,14 @@ class Sender:
 
     async def _make(self, call: Call) -> None:
         error: str | None = None
+        after = 0.0
         try:
             body = call.body.encode()
             await self._outbound.post(call.url, signed(call.secret, call.id, body, time.time()), body)
-        except (CallFailed, AddressRefused) as failure:
-            error = str(failure)
+        except CallFailed as failure:
+            error, after = str(failure), failure.after
+        except AddressRefused as refusal:
+            error = str(refusal)
         except Exception as fault:  # one call must not end all others
             error = f"the call could not be made ({type(fault).__name__})"
             get_logger().exception("a webhook's call failed for a reason of ours")
@@ -143,11 +146,11 @@ class Sender:
             self._busy += Counter()  # without those that are at 0
             self.wake()
         try:
-            await self._settle(call, error)
+            await self._settle(call, error, after)
         except (SQLAlchemyError, OSError) as failure:  # it is made again when its lease is over
             _log(failure)
 
-    async def _settle(self, call: Call, error: str | None) -> None:
+    async def _settle(self, call: Call, error: str | None, after: float) -> None:
         now = datetime.now(UTC)
         async with self._database.begin() as session:
             row = await session.get(DeliveryRow, (call.webhook_id, call.event_id), with_for_update=True)
@@ -159,7 +162,7 @@ class Sender:
             elif row.attempts >= self._attempts:
                 row.state = "given_up"
             else:
-                row.due = now + pause(row.attempts, random.random())
+                row.due = now + pause(row.attempts, random.random(), after)
 
     async def _tidy(self) -> None:
         while True:
