@@ -8,7 +8,7 @@ from typing import TypeVar
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, func, inspect, select
+from sqlalchemy import Connection, func, inspect, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from tests.servers.postgres import Databases
@@ -57,6 +57,23 @@ async def test_those_who_take_turns_see_what_the_one_before_has_entered(database
                 return int(found or 0)
 
         assert sorted(await asyncio.gather(*map(count_and_add, range(6)))) == list(range(6))
+
+
+async def test_connections_that_were_cut_off_meanwhile_are_made_anew(
+    postgres: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.gateway.database.session.IDLE_SECONDS", 0.0)
+    cut = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    url = postgres.database()
+    async with connect(url) as database, connect(url) as other:
+        assert await database.ready()
+        async with other.begin() as cutting:
+            assert len(list(await cutting.execute(cut))) >= 1
+        async with database.read() as reading:
+            assert await reading.scalar(select(func.count()).select_from(PositionRow)) == 0
 
 
 async def test_what_is_there_stays_when_the_gateway_starts_again(database_url: str) -> None:

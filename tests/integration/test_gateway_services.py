@@ -11,6 +11,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from contracts.events import CaptureFailed
 from tests.integration.fleet import STAGES, fleet
 from tests.integration.gateways import Events, Site, send
 from tests.servers.ceph import ObjectStore as S3Server
@@ -19,6 +20,8 @@ from tests.servers.rabbitmq import Broker as RabbitServer
 from workers.runtime.s3 import connect
 from workers.runtime.s3_policy import policy
 from workers.simulate.capture import simulate
+
+NOT_STUCK = "{} captures in the store; 0 events were missing in the index; 0 captures are stuck"
 
 
 @pytest.fixture
@@ -104,7 +107,7 @@ async def test_a_capture_is_cancelled_while_it_is_worked_on_and_then_deleted(
 
 
 async def test_an_index_that_was_lost_is_made_again(
-    site: Site, photos: dict[str, bytes], postgres: Databases, s3: S3Server
+    site: Site, photos: dict[str, bytes], postgres: Databases, s3: S3Server, tmp_path: Path
 ) -> None:
     await site.ships.start("prepare")
     service, client = await site.gateway()
@@ -135,3 +138,22 @@ async def test_an_index_that_was_lost_is_made_again(
     assert after["state"] == before["state"] == "working"
     assert after["options"] == before["options"]
     assert [s["state"] for s in after["stages"]] == [s["state"] for s in before["stages"]]
+
+    waits = site.ships.command("reconcile", "--quiet", "0")
+    assert waits.stdout.splitlines() == [NOT_STUCK.format(2)]
+    queues = site.ships.settings.topology.live_queues("segment")
+    async with site.ships.broker.inbox(queues) as inbox:
+        (taken,) = filter(None, [await inbox.take(queue) for queue in queues])
+        await taken.ack()  # by nobody who would work on it
+    lost = site.ships.command("reconcile", "--quiet", "0", "--publish")
+    assert lost.stdout.splitlines()[1:] == [f"stuck: {id} of tenant shop, after poses.ready"]
+    assert await site.ships.depth("segment") == 1
+    async with connect(site.ships.settings) as store:
+        (tmp_path / "a.jpg").write_bytes(b"photo")
+        await store.put("captures/shop/silent/upload/a.jpg", tmp_path / "a.jpg", "image/jpeg")
+    silent = site.ships.command("reconcile", "--uploads", "0", "--publish")
+    assert silent.stdout.splitlines()[1:] == ["stuck: silent of tenant shop, after dataset.uploaded"]
+    (failed,) = await site.ships.outcome(CaptureFailed, "silent")
+    assert failed.error.code == "format_unsupported"
+    again = site.ships.command("reconcile", "--uploads", "0", "--publish")
+    assert again.stdout.splitlines()[1:] == []

@@ -97,7 +97,7 @@ class Access:
         until, known = self._known.get(digest, (now, None))
         if known is not None and now < until:
             return known
-        async with self._database.begin() as session:
+        async with self._database.read() as session:
             row = await session.scalar(select(KeyRow).where(KeyRow.digest == digest))
         if row is None or row.revoked is not None:
             self._known.pop(digest, None)

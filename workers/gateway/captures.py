@@ -54,7 +54,7 @@ class Captures:
         self._gateway, self._tenant, self._who = gateway, principal.tenant, principal.who
 
     async def row(self, capture_id: str, *, files: bool = False) -> CaptureRow:
-        async with self._gateway.database.begin() as session:
+        async with self._gateway.database.read() as session:
             return await self._row(session, capture_id, files=files)
 
     async def create(self, asked: api.NewCapture, key: str | None = None) -> tuple[CaptureRow, str | None]:

@@ -105,7 +105,7 @@ class Follower:
         """Enter an event into its capture's journal and record; whether it was new.
 
         Raises StorageUnavailable, BrokerUnavailable, and what the database raises."""
-        manifest = await self._manifest(envelope.data)
+        manifest = None if await self._known(envelope) else await self._manifest(envelope.data)
         for _ in range(RACES):
             try:
                 async with self._database.begin() as session:
@@ -160,6 +160,11 @@ class Follower:
             return False
         await self.enter(session, row, envelope, manifest)
         return True
+
+    async def _known(self, envelope: Envelope) -> bool:
+        """Whether another replica has entered it by now."""
+        async with self._database.read() as session:
+            return await _has(session, envelope)
 
     async def _manifest(self, event: Event) -> Manifest | None:
         result = result_of(event)

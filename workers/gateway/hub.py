@@ -60,6 +60,9 @@ class Hub:
     def listeners(self) -> int:
         return sum(map(len, self._listeners.values()))
 
+    def listened_to(self) -> list[Key]:
+        return list(self._listeners)
+
     def listeners_of(self, tenant: str) -> int:
         return sum(len(listening) for key, listening in self._listeners.items() if key[0] == tenant)
 

@@ -5,17 +5,22 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
+from sqlalchemy.exc import SQLAlchemyError
 
 from workers.gateway.captures import Captures
+from workers.gateway.database.session import Database
 from workers.gateway.database.tables import CaptureRow, JournalRow
 from workers.gateway.gateway import Gateway
+from workers.gateway.hub import Hub, Key
 from workers.gateway.problems import Absent
 from workers.gateway.status import Teller
 
 ALIVE_SECONDS = 15.0
 LOOK_SECONDS = 3.0
 """What another replica enters is found so soon at the latest; our own is told of at once."""
+LOOKED_FOR = 500
+"""Captures in one query."""
 LONGEST_SECONDS = 300.0
 """Then the client comes again, and has to show its key."""
 RETRY_MILLISECONDS = 1000
@@ -28,35 +33,60 @@ async def stream(
     given. Ends where the capture is deleted, and when we do."""
     key = (row.tenant, row.capture_id)
     number = row.number if last is None else last
-    quiet, begun, looked, state = 0.0, False, 0.0, ""
+    state = ""
     ends = time.monotonic() + LONGEST_SECONDS
     with gateway.hub.listen(key) as listener:
         while not gateway.hub.closed and time.monotonic() < ends:
             listener.news.clear()
-            told = False
-            if listener.moved or time.monotonic() - looked >= LOOK_SECONDS:
-                listener.moved, looked = False, time.monotonic()
+            told: list[str] = []
+            if listener.moved:
+                listener.moved = False
                 try:
                     row = await captures.row(row.capture_id)
                 except Absent:
                     yield message("deleted", "{}")
                     return
-            if row.number > number or row.state != state or not begun:
-                for entry in await _after(gateway, row, number):
-                    number = entry.number
-                    yield message(entry.kind, entry.body, number)
-                yield message("status", (await teller.status(row)).model_dump_json(), row.number)
-                number, state, begun, told = row.number, row.state, True, True
+                if row.number > number or row.state != state:
+                    for entry in await _after(gateway, row, number):
+                        told.append(message(entry.kind, entry.body, entry.number))
+                    told.append(message("status", (await teller.status(row)).model_dump_json(), row.number))
+                    number, state = row.number, row.state
             while listener.progress:
-                yield message("job.progress", listener.progress.popleft().decode())
-                told = True
-            quiet = 0.0 if told else quiet + LOOK_SECONDS
-            if quiet >= ALIVE_SECONDS:
-                yield ": \n\n"
-                quiet = 0.0
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
+                told.append(message("job.progress", listener.progress.popleft().decode()))
+            if told:
+                yield "".join(told)
+            try:
+                async with asyncio.timeout(ALIVE_SECONDS):
                     await listener.news.wait()
+            except TimeoutError:
+                yield ": \n\n"
+
+
+async def look_around(database: Database, hub: Hub) -> None:
+    """Has listeners told of what other replicas do to their captures. Until it is cancelled."""
+    seen: dict[Key, tuple[int, str]] = {}
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        keys = hub.listened_to()
+        with suppress(SQLAlchemyError, OSError):
+            found = await _standing(database, keys)
+            for key in keys:
+                if found.get(key) != seen.get(key):
+                    hub.moved(key)
+            seen = found
+
+
+async def _standing(database: Database, keys: list[Key]) -> dict[Key, tuple[int, str]]:
+    """Number and state of those that are there."""
+    found: dict[Key, tuple[int, str]] = {}
+    for first in range(0, len(keys), LOOKED_FOR):
+        some = keys[first : first + LOOKED_FOR]
+        asked = select(CaptureRow.tenant, CaptureRow.capture_id, CaptureRow.number, CaptureRow.state)
+        asked = asked.where(tuple_(CaptureRow.tenant, CaptureRow.capture_id).in_(some))
+        async with database.read() as session:
+            for tenant, capture_id, number, state in await session.execute(asked):
+                found[tenant, capture_id] = (number, state)
+    return found
 
 
 async def _after(gateway: Gateway, row: CaptureRow, number: int) -> list[JournalRow]:
@@ -70,7 +100,7 @@ async def _after(gateway: Gateway, row: CaptureRow, number: int) -> list[Journal
         )
         .order_by(JournalRow.number)
     )
-    async with gateway.database.begin() as session:
+    async with gateway.database.read() as session:
         return list(await session.scalars(asked))
 
 

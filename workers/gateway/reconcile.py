@@ -1,21 +1,19 @@
 """The index of captures, made again from the object store: what the workers would say if each said it all
-again, under the ids that they say it by. And what is stuck, said once more."""
+again, under the ids that they say it by."""
 
 import json
 from collections.abc import Iterable
 from datetime import datetime
 
 from pydantic import ValidationError
-from sqlalchemy import select
 
-from broker.interface import Broker, Message
 from contracts.dataset import FOLDERS, Manifest, capture_key, manifest_ref
 from contracts.envelope import Envelope, event_id, new_traceparent
 from contracts.errors import ContractError
 from contracts.events import DatasetUploaded, Event, MasksReviewed, Options, Stage, UploadedFile
 from workers.gateway import api
 from workers.gateway.database.session import Database
-from workers.gateway.database.tables import CaptureRow, JournalRow
+from workers.gateway.database.tables import CaptureRow
 from workers.gateway.follower import Follower
 from workers.gateway.hub import Key
 from workers.gateway.record import INPUTS, STAGES, Record
@@ -50,31 +48,6 @@ async def rebuild(
         except StorageDenied as error:
             denied.append(error)
     return len(captures), new, denied
-
-
-async def publish_stuck(database: Database, broker: Broker) -> int:
-    """The latest input of every capture that is being worked on, once more: whoever has done it says so
-    again, and nobody does it twice. Raises BrokerUnavailable, EventReturned."""
-    async with database.begin() as session:
-        rows = list(await session.scalars(select(CaptureRow).where(CaptureRow.state == "working")))
-        bodies = []
-        begin: tuple[type[Event], ...] = (*INPUTS, MasksReviewed)
-        kinds = [kind.routing_key for kind in begin]
-        for row in rows:
-            asked = (
-                select(JournalRow.body)
-                .where(
-                    JournalRow.tenant == row.tenant,
-                    JournalRow.capture_id == row.capture_id,
-                    JournalRow.kind.in_(kinds),
-                )
-                .order_by(JournalRow.number.desc())
-            )
-            bodies += list(await session.scalars(asked.limit(1)))
-    for body in bodies:
-        envelope = Envelope.parse(body.encode())
-        await broker.publish(Message(body.encode(), envelope.data.routing_key, envelope.id))
-    return len(bodies)
 
 
 async def _events(

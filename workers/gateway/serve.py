@@ -32,9 +32,10 @@ from workers.gateway.limits import Limiter
 from workers.gateway.links import s3 as s3_links
 from workers.gateway.links.folder import FolderLinks
 from workers.gateway.links.interface import Links
-from workers.gateway.reconcile import publish_stuck
+from workers.gateway.live import look_around
 from workers.gateway.removal import Remover
 from workers.gateway.settings import GatewaySettings
+from workers.gateway.stuck import latest_inputs, publish
 from workers.gateway.webhooks.sender import Sender
 from workers.runtime import http, logs, s3
 from workers.runtime.compute import Compute
@@ -94,7 +95,7 @@ async def with_workers(folder: Path, host: str, port: int) -> None:
                 for worker in workers
             ]
             try:
-                await publish_stuck(data, broker)  # what the last process was at
+                await publish(broker, await latest_inputs(data))  # what the last process was at
                 key = None if settings.auth == "none" else await _a_key(made.access)
                 await listen(made, application(made), lambda at: _say(host, at, key))
             finally:
@@ -130,8 +131,8 @@ async def gateway(
         sender=sender,
         remover=Remover(data, store, hub, settings.upload_seconds),
     )
-    running = (made.follower.run(), made.sender.run(), made.remover.run(), _forget_answers(data))
-    chores = [asyncio.create_task(each) for each in running]
+    running = (made.follower.run(), made.sender.run(), made.remover.run(), look_around(data, hub))
+    chores = [asyncio.create_task(each) for each in (*running, _forget_answers(data))]
     try:
         yield made
     finally:

@@ -1,6 +1,7 @@
 """Connections to the gateway's database, and its schema."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -11,14 +12,17 @@ import anyio
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, event, func, select
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from workers.runtime.settings import SettingsError
 
 T = TypeVar("T")
 LOCKED_SECONDS = 30.0
+IDLE_SECONDS = 2.0
+"""A connection that was not used for longer is tried before it is used."""
 
 
 class Session(AsyncSession):
@@ -47,8 +51,11 @@ class Session(AsyncSession):
 class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._reader = engine
         self.shared = engine.dialect.name == "postgresql"
         """Whether other replicas may use it too."""
+        if self.shared:
+            self._reader = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Session]:
@@ -59,6 +66,16 @@ class Database:
             await unbroken(session.commit())
         finally:
             await unbroken(session.close())  # rolls back what is not committed
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Session]:
+        """For queries that need not be of one moment: where that is possible without a transaction, which
+        takes as many round trips again, and more."""
+        session = Session(self._reader, expire_on_commit=False)
+        try:
+            yield session
+        finally:
+            await unbroken(session.close())
 
     async def take_turns(self, session: Session, what: str) -> None:
         """Whoever takes turns at the same waits here until the transaction of whoever came before has ended.
@@ -78,11 +95,14 @@ class Database:
 async def connect(url: str) -> AsyncIterator[Database]:
     """The database at a URL, its schema brought up to date. Raises SettingsError where it cannot be had."""
     sqlite = url.startswith("sqlite")
-    options: dict[str, Any] = {} if sqlite else {"pool_size": 10, "max_overflow": 10, "pool_pre_ping": True}
+    options: dict[str, Any] = {} if sqlite else {"pool_size": 10, "max_overflow": 10}
     engine = create_async_engine(url, **options)
     if sqlite:
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_immediately)
+    else:
+        event.listen(engine.sync_engine, "checkin", _note_use)
+        event.listen(engine.sync_engine, "checkout", _check_idle)
     try:
         try:
             await _bring_up_to_date(engine, time.monotonic() + LOCKED_SECONDS)
@@ -142,6 +162,19 @@ def _upgrade(connection: Connection) -> None:
     config = configuration()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def _note_use(_: object, record: ConnectionPoolEntry) -> None:
+    record.info["used"] = time.monotonic()
+
+
+def _check_idle(connection: Any, record: ConnectionPoolEntry, _: object) -> None:
+    """The server may have gone since. SQLAlchemy's own check, each time, takes three round trips."""
+    if time.monotonic() - record.info.get("used", math.inf) > IDLE_SECONDS:
+        try:
+            connection.ping()
+        except Exception as error:
+            raise InvalidatePoolError from error  # the pool makes another connection, and tries again
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
