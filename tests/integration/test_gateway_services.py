@@ -155,5 +155,5 @@ async def test_an_index_that_was_lost_is_made_again(
     assert silent.stdout.splitlines()[1:] == ["stuck: silent of tenant shop, after dataset.uploaded"]
     (failed,) = await site.ships.outcome(CaptureFailed, "silent")
     assert failed.error.code == "format_unsupported"
-    again = site.ships.command("reconcile", "--uploads", "0", "--publish")
-    assert again.stdout.splitlines()[1:] == []
+    once_more = site.ships.command("reconcile", "--uploads", "0", "--publish")
+    assert once_more.stdout.splitlines()[1:] == []
