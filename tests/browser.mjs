@@ -3,21 +3,26 @@
 import { chromium } from "playwright-core";
 
 const [page, picture, ...steps] = process.argv.slice(2);
+const PATIENCE = 120_000; // milliseconds, on a busy machine
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
   args: ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+  timeout: PATIENCE,
 });
 const tab = await browser.newPage({ viewport: { width: 480, height: 480 } });
+tab.setDefaultTimeout(PATIENCE);
 const errors = [], requests = [];
 tab.on("console", (message) => message.type() === "error" && errors.push(message.text()));
 tab.on("pageerror", (error) => errors.push(String(error)));
 tab.on("request", (request) => /^(data|blob|file):/.test(request.url()) || requests.push(request.url()));
 await tab.goto(page);
-await tab.waitForFunction(() => document.body.dataset.state !== "loading", null, { timeout: 30000 });
+await tab.waitForFunction(() => document.body.dataset.state !== "loading");
 
 const taken = [];
 const shoot = async () => {
   await tab.waitForTimeout(300);
+  // What it is asked to draw it draws with the next frame, which may take its time.
+  await tab.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
   taken.push(picture.replace(/\.png$/, `${taken.length}.png`));
   await tab.screenshot({ path: taken.at(-1) });
 };
@@ -31,7 +36,11 @@ for (const step of steps) {
     await tab.mouse.up();
   } else if (deed === "wheel") {
     await tab.mouse.move(240, 240);
+    await tab.evaluate(() => {
+      window.wheeled = new Promise((done) => addEventListener("wheel", done, { once: true }));
+    });
     await tab.mouse.wheel(0, -400);
+    await tab.evaluate(() => window.wheeled.then(() => null)); // nobody else waits for it
   } else if (deed === "key") {
     await tab.focus("canvas");
     await tab.keyboard.press(what[0]);

@@ -24,7 +24,9 @@ POSTGRES_URL = "PHOTOTWIN_TEST_POSTGRES_URL"
 S3_URL, S3_KEY, S3_SECRET = "PHOTOTWIN_TEST_S3_URL", "PHOTOTWIN_TEST_S3_KEY", "PHOTOTWIN_TEST_S3_SECRET"
 
 # How long an example takes is the machine's affair: on a busy one a deadline fails what is right.
-hypothesis.settings.register_profile("phototwin", deadline=None)
+hypothesis.settings.register_profile(
+    "phototwin", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("phototwin")
 
 PRIVATE_RABBITMQ = pytest.StashKey[RabbitMQ]()

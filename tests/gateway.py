@@ -88,7 +88,7 @@ class Served:
         return told
 
     async def until(self, capture_id: str, state: str) -> dict[str, Any]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while (told := await self.status(capture_id)).get("state") != state:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         return told

@@ -5,7 +5,7 @@ import signal
 
 from broker.rabbitmq import Broker
 from contracts.events import Stage
-from workers.runtime import http, logs, s3
+from workers.runtime import http, logs, s3, tracing
 from workers.runtime.compute import Compute
 from workers.runtime.metrics import Metrics
 from workers.runtime.patience import end
@@ -27,7 +27,11 @@ async def run(stage: Stage, settings: Settings, *, drain: bool) -> None:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
     metrics = Metrics()
-    async with s3.connect(settings) as store, weights_at_hand(WORKERS[stage], settings, store) as settings:
+    async with (
+        tracing.collected(settings, f"phototwin-{stage}"),
+        s3.connect(settings) as store,
+        weights_at_hand(WORKERS[stage], settings, store) as settings,
+    ):
         worker = WORKERS[stage](settings)
         compute = Compute((worker.compute,), settings.threads)
         await compute.start()

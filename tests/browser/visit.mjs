@@ -6,7 +6,8 @@ import { createInterface } from "node:readline";
 import { faults } from "./faults.mjs";
 
 export const [walk, url, size, colorScheme, out, capture] = process.argv.slice(2);
-const LONG = 240_000; // milliseconds, for a model
+const LONG = 600_000; // milliseconds, for a model
+const PATIENCE = 120_000; // for all else, on a busy machine
 const sizes = {
   phone: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 },
   desktop: { viewport: { width: 1280, height: 800 } },
@@ -14,10 +15,11 @@ const sizes = {
 export const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
   args: ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+  timeout: PATIENCE,
 });
 export const context = await browser.newContext({ ...sizes[size], colorScheme, reducedMotion: "no-preference" });
+context.setDefaultTimeout(PATIENCE);
 export const tab = await context.newPage();
-tab.setDefaultTimeout(30_000);
 
 export const told = { errors: [], elsewhere: [], puts: [], shots: {}, faults: {} };
 const host = new URL(url).host,
@@ -86,7 +88,8 @@ export async function please(what) {
 }
 
 export async function finished() {
-  await tab.locator("model-viewer[data-state=ready]").waitFor({ timeout: 90_000 });
+  await tab.locator("model-viewer[data-state=ready]").waitFor({ timeout: LONG });
+  await tab.waitForFunction(() => document.querySelector("model-viewer").modelIsVisible);
   await tab.waitForTimeout(1500);
 }
 // An address that leads nowhere.

@@ -44,6 +44,7 @@ const walks = {
     await cards.nth(1).locator(".look")[size === "phone" ? "tap" : "click"]();
     await cards.nth(2).getByRole("button", { name: "Draw" }).click();
     const stage = tab.locator(".stage");
+    await stage.waitFor(); // until its picture is there
     await tab.waitForTimeout(500);
     await stage.focus();
     for (let step = 0; step < 3; step++) await tab.keyboard.press("ArrowRight");
@@ -57,7 +58,7 @@ const walks = {
     told.count = await text(".foot p[role=status]");
     await press("Send and go on");
     await saying(".indicator", "Preview");
-    await tab.locator(".room canvas").waitFor();
+    await saying(".model p", /Preview \d+:/); // it is drawn
     await shoot("preview", { room: true });
     await tab.waitForTimeout(1500);
     await shoot("turned", { room: true });
@@ -70,6 +71,7 @@ const walks = {
     told.files = await tab
       .locator(".files a[data-name]")
       .evaluateAll((links) => links.map((link) => link.dataset.name));
+    await saying("tbody tr", "T_download");
     told.times = await tab.locator("tbody tr").allInnerTexts();
     told.ar = await tab
       .locator("model-viewer")
@@ -93,9 +95,12 @@ const walks = {
   // A reload in the middle of the upload, then of the work; a lost connection; cancel; delete.
   async reload() {
     await connected({ rate: 60_000 });
+    const first = context.waitForEvent("requestfinished", (request) => request.method() === "PUT");
     await begin("Reloaded");
-    await tab.waitForFunction(() => /[1-9]\d?%/.test(document.querySelector(".indicator svg text").textContent));
+    await first;
+    await connected({ rate: 1 }); // so that it is not over before we have looked
     await shoot("uploading");
+    await connected({ rate: 60_000 });
     told.before = told.puts.length;
     tab.on("dialog", (dialog) => dialog.accept()); // leave, though files are being sent
     await tab.reload();
@@ -307,7 +312,7 @@ const walks = {
     await saying(".indicator", "Ready");
     told.title = await text("h1");
     const frame = tab.frameLocator(".room iframe");
-    await frame.locator("body[data-state=ready]").waitFor({ timeout: 60_000 });
+    await frame.locator("body[data-state=ready]").waitFor();
     await shoot("model", { room: true });
     await tab.evaluate(() => scrollTo(0, 0));
     await shoot("done");

@@ -36,7 +36,7 @@ class Server:
             stdout=subprocess.PIPE,
             text=True,
         )
-        said = _line(self._process, 120)
+        said = _line(self._process, 300)
         found = re.search(r"http://[^/\s:]+:(\d+)/\S*", said)
         assert found, f"phototwin serve said {said!r}"
         self._port = int(found[1])
@@ -45,7 +45,7 @@ class Server:
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(60)
+            self._process.wait(180)
             self._process = None
 
 
@@ -91,12 +91,12 @@ def walked(
     ) as ran:
         assert ran.stdin is not None
         try:
-            told: dict[str, Any] = json.loads(_line(ran, 400))
+            told: dict[str, Any] = json.loads(_line(ran, 1500))
             while "please" in told:
                 (deeds or {})[told["please"]]()
                 ran.stdin.write("done\n")
                 ran.stdin.flush()
-                told = json.loads(_line(ran, 400))
+                told = json.loads(_line(ran, 1500))
         finally:
             ran.kill()
     assert "failed" not in told, f"{told['failed']}\n{told['page']}"

@@ -63,7 +63,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--bursts", type=int, default=3)
     parser.add_argument("--alarms", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--patience", type=float, default=90, help="seconds in which nothing need end")
+    parser.add_argument("--patience", type=float, default=180, help="seconds in which nothing need end")
     parser.add_argument("--without", choices=SAFEGUARDS, help="take a safeguard from the workers")
     parser.add_argument("--real", action="store_true", help="photos, and the computations of the pipeline")
     parser.add_argument("--keep", help="a new folder for logs and diary")

@@ -86,6 +86,11 @@ def plan(count: int, seed: int) -> Plan:
     return Plan(tuple(captures), tuple(poison))
 
 
+def ordinary(id: str) -> Capture:
+    """One of which nothing is asked but its model."""
+    return Capture("default", id, "work", "prepare", 0.05, "interactive", (f"{id}-a",))
+
+
 def _capture(dice: random.Random, number: int, do: Deed) -> Capture:
     id = f"{do}-{number:04d}"
     ids: tuple[str, ...] = (f"{id}-a",)

@@ -4,17 +4,19 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from broker.interface import Message
 from broker.rabbitmq import Broker
+from broker.topology import CONSUMES
 from contracts.dataset import outcome_key
 from contracts.envelope import Envelope, new_traceparent
 from contracts.errors import EventReturned, Outage
 from contracts.events import CaptureCancelled, Event, Options
-from tests.chaos.captures import Capture, Plan, Poison
+from tests.chaos.captures import Capture, Plan, Poison, ordinary
 from tests.chaos.checker import ending
 from tests.chaos.diary import Diary, Entry
 from tests.chaos.faults import Fault, Faults
@@ -30,10 +32,13 @@ WINDOW = 24
 REPLAYED = 0.04
 """Of the stages' events, sent a second time when all that followed from them is long over."""
 LATE_SECONDS = (1.0, 6.0)
+STARTED_SECONDS = 300
+LOOKS = 4
 
 
 class Driver:
-    """`patience`: for how many seconds nothing at all may come to its end before the run is given up."""
+    """`patience`: for how many seconds nothing at all may come to its end before the run is given up; `each`:
+    workers of each stage; `doomed`: how many are to be killed between two steps."""
 
     def __init__(
         self,
@@ -46,10 +51,12 @@ class Driver:
         folder: Path,
         patience: float,
         seed: int,
+        each: int,
+        doomed: int,
     ) -> None:
-        self._plan, self._schedule, self._faults = plan, schedule, faults
+        self.plan, self._schedule, self._faults = plan, schedule, faults
         self._broker, self._store, self._diary, self._folder = broker, store, diary, folder
-        self._patience = patience
+        self._patience, self._each, self._doomed = patience, each, doomed
         self._dice = random.Random(f"driver {seed}")
         self._sent: set[str] = set()
         self._over: set[str] = set()
@@ -61,9 +68,12 @@ class Driver:
     async def run(self) -> None:
         watching = [asyncio.create_task(self._follow()), asyncio.create_task(self._watch())]
         try:
+            await self._until_all_listen()
+            self._last = time.monotonic()
             self._fail()
             await self._send_all()
             await self._until(lambda: self._sent <= self._over)
+            await self._send_more()
             await self._faults.over()
             await asyncio.gather(*self._later)
             await self._until_idle()
@@ -73,7 +83,7 @@ class Driver:
             await asyncio.gather(*watching, *self._later, return_exceptions=True)
 
     async def _send_all(self) -> None:
-        parcels: list[Capture | Poison] = [*self._plan.captures, *self._plan.poison]
+        parcels: list[Capture | Poison] = [*self.plan.captures, *self.plan.poison]
         self._dice.shuffle(parcels)
         for parcel in parcels:
             if isinstance(parcel, Poison):
@@ -81,6 +91,19 @@ class Driver:
                 continue
             await self._until(lambda: len(self._sent - self._over) < WINDOW)
             await self._send(parcel)
+
+    async def _send_more(self) -> None:
+        """Until all who are doomed are dead: which of the workers does how much is left to chance."""
+        while self._sent <= self._over and self._killed() < self._doomed:
+            number = len(self.plan.captures)
+            more = tuple(ordinary(f"more-{each}") for each in range(number, number + self._each))
+            self.plan = replace(self.plan, captures=(*self.plan.captures, *more))
+            for capture in more:
+                await self._send(capture)
+            await self._until(lambda: self._sent <= self._over)
+
+    def _killed(self) -> int:
+        return sum(entry["what"] == "killed" for entry in self.entries)
 
     async def _send(self, capture: Capture) -> None:
         real = capture.do == "real"
@@ -167,14 +190,23 @@ class Driver:
                         living[entry["pid"]] = entry["what"] == "delivered"
             await asyncio.sleep(0.05)
 
+    async def _until_all_listen(self) -> None:
+        """So that none comes too late for what is to happen to several at once."""
+        topology = self._broker.topology
+        async with asyncio.timeout(STARTED_SECONDS):
+            for queue in [queue for worker in CONSUMES for queue in topology.live_queues(worker)]:
+                while await self._broker.listeners(queue) < self._each:  # noqa: ASYNC110
+                    await asyncio.sleep(PAUSE)
+
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition() and time.monotonic() - self._last < self._patience:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
     async def _until_idle(self) -> None:
-        """Two looks in a row find nothing that waits and nobody at work; or patience is at its end."""
+        """Several looks in a row find nothing that waits and nobody at work; or patience is at its end. (What
+        is on its way into its lane is not seen.)"""
         started, quiet = time.monotonic(), 0
-        while quiet < 2 and time.monotonic() - started < self._patience:
+        while quiet < LOOKS and time.monotonic() - started < self._patience:
             depths = [await insist(partial(self._broker.depth, queue)) for queue in queues(self._broker)]
             busy = any(depths) or any(self._faults.living.values())
             quiet = 0 if busy else quiet + 1

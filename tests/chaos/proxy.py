@@ -56,18 +56,21 @@ class Proxy:
         return len(ended) // 2
 
     async def be(self, mood: Mood, seconds: float) -> None:
-        """For a while, one at a time. `refuse` and `unavailable` begin, and `deaf` ends, with a cut."""
+        """For a while, or until it is cancelled, one at a time. `refuse` and `unavailable` begin, and `deaf`
+        ends, with a cut."""
         async with self._turn:
             self._mood = mood
             if mood == "deaf":
                 self._hearing.clear()
             elif mood != "slow":
                 self.cut()
-            await asyncio.sleep(seconds)
-            if mood == "deaf":
-                self.cut()
-            self._mood = "pass"
-            self._hearing.set()
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                if mood == "deaf":
+                    self.cut()
+                self._mood = "pass"
+                self._hearing.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):

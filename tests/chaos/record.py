@@ -119,7 +119,7 @@ def queues(broker: Broker) -> list[str]:
 
 async def _entries(broker: Broker) -> list[Envelope]:
     places: dict[int, Envelope] = {}  # a consumer that reconnects is sent what it has seen
-    async with asyncio.timeout(60), broker.outcomes() as outcomes:
+    async with asyncio.timeout(180), broker.outcomes() as outcomes:
         async for place, message in outcomes:
             if message.id == MARK.id:
                 break

@@ -45,7 +45,7 @@ class Wish:
     fates: list[tuple[str, int]]
     seed: int = 1
     each: int = 2
-    patience: float = 90.0
+    patience: float = 180.0
     without: str | None = None
     real: bool = False
 
@@ -86,12 +86,22 @@ async def run(wish: Wish, rabbit: RabbitMQ, server: S3Server, folder: Path) -> R
                 faults = Faults(rabbit, amqp, http, diary, wish.seed)
                 timetable = schedule(wish.faults, len(plan.captures), wish.seed)
                 driver = Driver(
-                    plan, timetable, faults, broker, store, diary, folder, wish.patience, wish.seed
+                    plan,
+                    timetable,
+                    faults,
+                    broker,
+                    store,
+                    diary,
+                    folder,
+                    wish.patience,
+                    wish.seed,
+                    wish.each,
+                    0 if wish.real else len(wish.fates),
                 )
                 async with _workers(wish, rabbit, server, amqp, http, folder):
                     await driver.run()
                 entries = driver.entries + diary.news()
-                record = await gather(plan, entries, broker, store)
+                record = await gather(driver.plan, entries, broker, store)
             finally:
                 await broker.close()
     finally:
@@ -159,7 +169,7 @@ async def _workers(
         try:
             yield
             nursery.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(120):
                 await nursery.wait()
         finally:
             if nursery.returncode is None:

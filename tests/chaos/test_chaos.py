@@ -25,7 +25,7 @@ def rabbit() -> Iterator[RabbitMQ]:
 
 def capture(number: int, *, do: str = "work", copies: int = 1) -> Capture:
     ids = (f"{do}-{number}",) * copies
-    return Capture("default", f"{do}-{number}", do, "prepare", 0.05, "interactive", ids)  # type: ignore[arg-type]
+    return Capture("default", f"{do}-{number}", do, "prepare", 0.5, "interactive", ids)  # type: ignore[arg-type]
 
 
 def said(result: Result) -> set[str]:
@@ -55,7 +55,7 @@ async def test_a_dead_letter_outlives_whoever_was_to_put_it_there(
     rabbit: RabbitMQ, s3: S3Server, tmp_path: Path
 ) -> None:
     broken = Capture("default", "broken", "break", "package", 0.0, "interactive", ("broken",))
-    wish = Wish(Plan((broken,)), {}, [("ending recorded", 1)], each=1, patience=30)
+    wish = Wish(Plan((broken,)), {}, [("ending recorded", 1)], each=1)
     result = await run(wish, rabbit, s3, tmp_path)
     assert [entry["boundary"] for entry in result.record.diary if entry["what"] == "killed"]
     assert result.findings == []
@@ -65,7 +65,7 @@ async def test_without_the_late_acknowledgement_captures_are_lost(
     rabbit: RabbitMQ, s3: S3Server, tmp_path: Path
 ) -> None:
     captures = tuple(capture(number) for number in range(6))
-    wish = Wish(Plan(captures), {}, [("computed", 2)], patience=6, without="acknowledge-last")
+    wish = Wish(Plan(captures), {}, [("computed", 2)], each=1, patience=15, without="acknowledge-last")
     result = await run(wish, rabbit, s3, tmp_path)
     assert said(result) == {"lost"}
     assert len(result.findings) == 1
@@ -75,7 +75,7 @@ async def test_without_the_condition_on_manifests_results_are_overwritten(
     rabbit: RabbitMQ, s3: S3Server, tmp_path: Path
 ) -> None:
     captures = tuple(capture(number, do="differ", copies=3) for number in range(4))
-    wish = Wish(Plan(captures), {}, [], patience=8, without="manifest-if-absent")
+    wish = Wish(Plan(captures), {}, [], without="manifest-if-absent")
     result = await run(wish, rabbit, s3, tmp_path)
     assert "dangling event" in said(result)
 
@@ -84,7 +84,7 @@ async def test_without_a_record_of_endings_a_capture_ends_twice(
     rabbit: RabbitMQ, s3: S3Server, tmp_path: Path
 ) -> None:
     captures = tuple(capture(number, do="waver", copies=3) for number in range(6))
-    wish = Wish(Plan(captures), {}, [], patience=8, without="recorded-ending")
+    wish = Wish(Plan(captures), {}, [], without="recorded-ending")
     result = await run(wish, rabbit, s3, tmp_path)
     different = {f.detail for f in result.findings if f.rule == "two endings"}
     assert "it ended as model.ready and too_few_images" in different

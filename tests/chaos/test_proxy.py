@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -46,6 +47,17 @@ async def ask(lines: Lines, question: bytes = b"hello\n") -> bytes:
     return await lines[0].readline()
 
 
+@asynccontextmanager
+async def moody(proxy: Proxy, mood: Mood) -> AsyncIterator[None]:
+    being = asyncio.create_task(proxy.be(mood, 600))
+    await asyncio.sleep(0)  # it is from its first step
+    try:
+        yield
+    finally:
+        being.cancel()
+        await asyncio.gather(being, return_exceptions=True)
+
+
 async def test_it_passes_on_and_cuts(proxy: Proxy) -> None:
     lines = await connect(proxy)
     assert await ask(lines) == b"HELLO\n"
@@ -59,24 +71,26 @@ async def test_it_passes_on_and_cuts(proxy: Proxy) -> None:
 async def test_it_turns_away_for_a_while(proxy: Proxy, echo: Echo, mood: Mood) -> None:
     before = await connect(proxy)
     await ask(before)
-    moody = asyncio.create_task(proxy.be(mood, 0.2))
-    await asyncio.sleep(0.05)
-    with pytest.raises(ConnectionError):
-        await ask(before)
-    if mood == "refuse":
+    async with moody(proxy, mood):
         with pytest.raises(ConnectionError):
-            await ask(await connect(proxy))
-    else:
-        assert await ask(await connect(proxy)) == b"HTTP/1.1 503 Slow Down\r\n"
-    await moody
+            await ask(before)
+        if mood == "refuse":
+            with pytest.raises(ConnectionError):
+                await ask(await connect(proxy))
+        else:
+            assert await ask(await connect(proxy)) == b"HTTP/1.1 503 Slow Down\r\n"
     assert await ask(await connect(proxy)) == b"HELLO\n"
     assert len(echo.heard) == 2
 
 
 async def test_deaf_it_asks_and_never_answers(proxy: Proxy, echo: Echo) -> None:
-    moody = asyncio.create_task(proxy.be("deaf", 0.2))
-    await asyncio.sleep(0.05)
+    async with moody(proxy, "deaf"):
+        asking = asyncio.create_task(ask(await connect(proxy)))
+        async with asyncio.timeout(60):
+            while not echo.heard:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert not asking.done()
     with pytest.raises(ConnectionError):
-        await ask(await connect(proxy))
-    await moody
+        await asking
     assert echo.heard == [b"hello\n"]

@@ -50,7 +50,7 @@ async def test_a_quorum_queue_confirms_and_delivers(channel: AbstractRobustChann
     )
     confirmation = await channel.default_exchange.publish(PERSISTENT, queue.name)
     assert isinstance(confirmation, spec.Basic.Ack)
-    message = await queue.get(timeout=5)
+    message = await queue.get(timeout=60)
     assert message.body == b"photo"
     await message.ack()
     await queue.delete(if_unused=False, if_empty=False)
@@ -70,7 +70,7 @@ async def test_a_stream_queue_replays_to_every_reader(channel: AbstractRobustCha
             arrived.set_result(message.body)
 
         reader = await stream.consume(read, arguments={"x-stream-offset": "first"})
-        assert await asyncio.wait_for(arrived, timeout=5) == b"photo"
+        assert await asyncio.wait_for(arrived, timeout=60) == b"photo"
         await stream.cancel(reader)
     await stream.delete(if_unused=False, if_empty=False)
 
@@ -86,7 +86,7 @@ async def test_a_confirmed_message_outlives_a_killed_broker() -> None:
         server.restart()
         async with await aio_pika.connect(server.broker.url) as connection:
             queue = await (await connection.channel()).get_queue("kept", ensure=False)
-            assert (await queue.get(timeout=5, no_ack=True)).body == b"photo"
+            assert (await queue.get(timeout=60, no_ack=True)).body == b"photo"
 
 
 async def test_an_object_comes_back(client: S3Client, s3: ObjectStore) -> None:

@@ -23,7 +23,8 @@ from workers.runtime.run_loop import RunLoop
 from workers.runtime.settings import Settings
 
 TOPOLOGY = Topology(prefix="test", retry_delays=(0.05, 0.1))
-PATIENCE = 30.0
+PATIENCE = 120.0
+"""Whatever takes as long does not come any more, however busy the machine."""
 
 
 @dataclass
@@ -60,11 +61,12 @@ class Bench:
         file = UploadedFile(key=key, bytes=orders.stat().st_size, sha256=digest)
         return DatasetUploaded(capture_id=capture_id, files=(file,))
 
-    async def publish(self, event: Event, id: str = "event-1", *, again: bool = False) -> None:
+    async def publish(self, event: Event, id: str = "event-1", *, again: bool = False) -> Envelope:
         """again: as one that a worker has given back."""
         envelope = Envelope.wrap(event, id=id, source="test", traceparent=new_traceparent())
         headers = {AGAIN: 1} if again else {}
         await self.broker.publish(Message(envelope.encode(), event.routing_key, id, headers))
+        return envelope
 
     async def cancel(self, capture_id: str) -> None:
         """As a worker does that has read of it."""

@@ -26,6 +26,7 @@ def run(
     match orders["do"]:
         case "work":
             time.sleep(orders.get("seconds", 0))
+            _wait_for(orders.get("until"))
         case "reject":
             file = orders.get("file", "")
             more = {"file": file} if file else {}
@@ -52,13 +53,16 @@ def run(
 
 
 def _add_up(orders: dict[str, Any], folder: Path) -> list[int]:
-    """The sums of the first whole numbers: one a step, each step noted in the diary's sequel and saved."""
+    """The sums of the first whole numbers: one a step, each step noted in the diary's sequel and saved. After
+    step `hold` it waits for the file `until`."""
     checkpoints = Checkpoints(folder)
     saved = checkpoints.load("sums")
     if saved is not None and orders.get("stumbles"):
         raise ZeroDivisionError("over its own checkpoint")
     sums = [] if saved is None else saved["sums"].tolist()
     while len(sums) < orders["steps"]:
+        if len(sums) == orders.get("hold"):
+            _wait_for(orders["until"])
         time.sleep(orders["seconds"])
         sums.append(sum(sums[-1:]) + len(sums) + 1)
         with Path(orders["diary"] + ".steps").open("a") as diary:
@@ -68,13 +72,20 @@ def _add_up(orders: dict[str, Any], folder: Path) -> list[int]:
 
 
 def _show(orders: dict[str, Any], folder: Path, report: Report) -> None:
-    """Previews, one after another."""
+    """Previews, one after another. With `pace`, each but the first waits for the file of that name and its
+    number, and what follows the last as well."""
     for number in range(orders.get("previews", 1)):
         name = f"preview_{number:03d}"
         (folder / f"{name}.glb").write_bytes(b"glTF" + bytes([number]))
         (folder / f"{name}.png").write_bytes(b"PNG" + bytes([number]))
         report(0.6, {"step": "showing", "preview": name, "losses": {"image": 0.25, "lost": float("nan")}})
         time.sleep(orders.get("seconds", 0))
+        _wait_for(f"{orders['pace']}{number + 1}" if "pace" in orders else None)
     report(0.7, {"preview": orders.get("nonsense")})
     report(0.8, {"losses": "nonsense"})
     report(0.9, {})
+
+
+def _wait_for(path: str | None) -> None:
+    while path and not Path(path).exists():
+        time.sleep(0.02)

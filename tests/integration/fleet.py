@@ -11,9 +11,10 @@ import urllib.request
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from http.client import HTTPException
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from pydantic import SecretStr
 
@@ -31,6 +32,8 @@ from workers.runtime.settings import Settings
 
 E = TypeVar("E", bound=Event)
 STAGES: tuple[Stage, ...] = ("prepare", "segment", "reconstruct", "package")
+PATIENCE = 180
+"""Seconds for what takes a few here: machines differ, and share their cores with other tests."""
 
 
 @dataclass
@@ -49,7 +52,7 @@ class Service:
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum of the samples of that name whose labels include these."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=60) as response:
             lines = response.read().decode().splitlines()
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
         return sum(
@@ -62,22 +65,34 @@ class Service:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as response:
                 return bool(response.status == 200)
-        except OSError:
+        except (OSError, HTTPException):
             return False
+
+    async def settled(self, deliveries: int) -> None:
+        """Return once it is done with so many: what it published is heard of before it has counted it."""
+        async with asyncio.timeout(PATIENCE):
+            while await asyncio.to_thread(self.metric, "job_duration_seconds_count") < deliveries:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """The lines of its log with that event; of the last one there may be half as yet."""
+        *lines, _ = self.log.read_text().split("\n")
+        return [line for line in map(json.loads, lines) if line["event"] == event]
 
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=PATIENCE)
 
 
 @dataclass
 class Fleet:
-    """An installation of its own on shared servers, by the prefix of its queues and a fresh capture."""
+    """An installation of its own on shared servers, by its queues' prefix and the bucket of `server`."""
 
     settings: Settings
     folder: Path
     broker: Broker
     store: S3Store
+    server: S3Server
     environment: dict[str, str]
     services: list[Service] = field(default_factory=list)
     logs: list[IO[bytes]] = field(default_factory=list)
@@ -87,7 +102,7 @@ class Fleet:
     ) -> list[Service]:
         """Start one worker process for each stage named and wait until all are ready."""
         started = [self._spawn(stage, program) for stage in stages]
-        async with asyncio.timeout(180):
+        async with asyncio.timeout(PATIENCE):
             while not all([await asyncio.to_thread(service.ready) for service in started]):
                 for service in started:
                     assert service.process.poll() is None, service.log.read_text()
@@ -114,11 +129,11 @@ class Fleet:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
         )
 
     async def outcome(
-        self, kind: type[E], capture_id: str, *, count: int = 1, patience: float = 300
+        self, kind: type[E], capture_id: str, *, count: int = 1, patience: float = 600
     ) -> list[E]:
         """The first `count` events of a kind for a capture, from the stream of outcomes.
 
@@ -127,7 +142,7 @@ class Fleet:
         return [e.data for e in await self.envelopes(kind, capture_id, count=count, patience=patience)]  # type: ignore[misc]
 
     async def envelopes(
-        self, kind: type[Event], capture_id: str, *, count: int = 1, patience: float = 300
+        self, kind: type[Event], capture_id: str, *, count: int = 1, patience: float = 600
     ) -> list[Envelope]:
         found: list[Envelope] = []
         async with asyncio.timeout(patience), self.broker.outcomes() as outcomes:
@@ -161,11 +176,22 @@ class Fleet:
         return manifest
 
 
+def alive(process: int) -> bool:
+    """Whether it runs: one that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @asynccontextmanager
 async def fleet(rabbit: RabbitServer, server: S3Server, folder: Path) -> AsyncIterator[Fleet]:
+    name = f"fleet-{uuid.uuid4().hex[:8]}"
+    server = replace(server, bucket=name)
+    server.create_bucket()
     settings = Settings(
         amqp_url=SecretStr(rabbit.url),
-        prefix=f"fleet-{uuid.uuid4().hex[:8]}",
+        prefix=name,
         retry_delays=(0.5, 2.0),
         shards=2,
         s3_endpoint_url=server.endpoint_url,
@@ -190,7 +216,7 @@ async def fleet(rabbit: RabbitServer, server: S3Server, folder: Path) -> AsyncIt
     }
     broker = await Broker.connect(rabbit.url, settings.topology, name="test")
     async with s3.connect(settings) as store:
-        made = Fleet(settings, folder, broker, store, environment)
+        made = Fleet(settings, folder, broker, store, server, environment)
         try:
             applied = made.command("topology", "apply")
             assert applied.returncode == 0, applied.stderr
@@ -204,3 +230,4 @@ async def fleet(rabbit: RabbitServer, server: S3Server, folder: Path) -> AsyncIt
             for service in made.services:  # shown where the test has failed
                 print(service.log.name, *service.log.read_text().splitlines()[-6:], sep="\n  ")
             await broker.close()
+            server.remove_bucket()

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from tests.integration.fleet import Fleet, Service
+from tests.integration.fleet import PATIENCE, Fleet, Service
 from tests.servers.keeper import free_ports
 
 OPTIONS = {"profile": "preview", "holdout": 0}
@@ -41,7 +41,7 @@ class Site:
         )
         service = Service("prepare", process, watched, log)
         self.ships.services.append(service)
-        async with asyncio.timeout(180):
+        async with asyncio.timeout(PATIENCE):
             while not await asyncio.to_thread(service.ready):
                 assert process.poll() is None, log.read_text()
                 await asyncio.sleep(0.2)
@@ -49,7 +49,7 @@ class Site:
         client = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}",
             headers=headers,
-            timeout=60,
+            timeout=PATIENCE,
             limits=httpx.Limits(max_connections=None),
         )
         return service, client
@@ -97,7 +97,7 @@ async def send(client: httpx.AsyncClient, photos: dict[str, bytes], **options: A
     answer = await client.post("/v1/captures", json={"files": files, "options": OPTIONS | options})
     assert answer.status_code == 201, answer.text
     told = answer.json()
-    async with httpx.AsyncClient() as anyone:  # a link is enough
+    async with httpx.AsyncClient(timeout=PATIENCE) as anyone:  # a link is enough
         for target in told["uploads"]["files"]:
             put = await anyone.put(target["url"], content=photos[target["name"]], headers=target["headers"])
             assert put.status_code == 200, put.text

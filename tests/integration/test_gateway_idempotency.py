@@ -15,6 +15,7 @@ from workers.gateway.idempotency import fingerprint, forget, once
 from workers.gateway.problems import KeyBusy, KeyReused, Malformed, StateConflict, Unavailable
 
 ADA = Principal("acme", "ada")
+PATIENCE = 120
 REQUEST = fingerprint("POST", "/v1/captures", b"{}")
 
 
@@ -25,14 +26,21 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 class Work:
-    """Answers how often it was done."""
+    """Answers how often it was done. `begun` is set by it, and where it is `held` it waits for `let_go`."""
 
-    def __init__(self, status: int = 201, seconds: float = 0, error: Exception | None = None) -> None:
+    def __init__(
+        self, status: int = 201, seconds: float = 0, error: Exception | None = None, held: bool = False
+    ) -> None:
         self.status, self.seconds, self.error, self.done = status, seconds, error, 0
+        self.begun, self.let_go = asyncio.Event(), asyncio.Event()
+        if not held:
+            self.let_go.set()
 
     async def __call__(self) -> tuple[int, str]:
         self.done += 1
+        self.begun.set()
         await asyncio.sleep(self.seconds)
+        await self.let_go.wait()
         if self.error:
             raise self.error
         return self.status, f'{{"times": {self.done}}}'
@@ -99,18 +107,23 @@ async def test_work_that_takes_too_long_is_ended(database: Database, monkeypatch
 
 
 async def test_a_crash_blocks_for_a_minute_and_not_for_ever(database: Database) -> None:
-    crashed = asyncio.create_task(once(database, ADA, REQUEST, "a", Work(202, seconds=0.5)))
-    await asyncio.sleep(0.2)
-    work = Work(seconds=0.5)
+    slow, work = Work(202, held=True), Work(held=True)
+    crashed = asyncio.create_task(once(database, ADA, REQUEST, "a", slow))
+    await slow.begun.wait()
     with pytest.raises(KeyBusy):
         await once(database, ADA, REQUEST, "a", work)
     await _age(database, timedelta(seconds=61))
-    answers = await asyncio.gather(
-        *(once(database, ADA, REQUEST, "a", work) for _ in range(5)), return_exceptions=True
-    )
+    asked = [asyncio.create_task(once(database, ADA, REQUEST, "a", work)) for _ in range(5)]
+    async with asyncio.timeout(PATIENCE):
+        while sum(each.done() for each in asked) < 4:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    work.let_go.set()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
     assert work.done == 1
     assert answers.count((201, '{"times": 1}')) == 1
+    assert sum(isinstance(answer, KeyBusy) for answer in answers) == 4
     # Who was only thought to have crashed does not undo what the other has answered.
+    slow.let_go.set()
     await crashed
     assert await once(database, ADA, REQUEST, "a", work) == (201, '{"times": 1}')
     assert work.done == 1

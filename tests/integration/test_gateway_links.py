@@ -161,7 +161,7 @@ async def hang_up(url: str, some: bytes, size: int, header: str = "") -> None:
     writer.write(f"PUT {parts.path}?{parts.query} HTTP/1.1\r\n{headers}\r\n".encode() + some)
     await writer.drain()
     writer.write_eof()
-    assert b" 200 " not in await asyncio.wait_for(reader.readline(), 10)
+    assert b" 200 " not in await asyncio.wait_for(reader.readline(), 60)
     writer.close()
 
 

@@ -57,12 +57,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     found: list[Site] = []
     thread = threading.Thread(target=lambda: asyncio.run(_serve(folder, found, ready, end)))
     thread.start()
-    assert ready.wait(60)
+    assert ready.wait(300)
     try:
         yield found[0]
     finally:
         end.set()
-        thread.join(30)
+        thread.join(120)
 
 
 async def _serve(folder: Path, found: list[Site], ready: threading.Event, end: threading.Event) -> None:
@@ -99,7 +99,10 @@ def test_whatever_is_asked_is_answered_by_the_document(operation: str, site: Sit
             case.path_parameters["capture_id"] = random.choice(site.captures)
         # Much is refused for what no schema can say: sizes that add up to too much, a key used before, ...
         case.call_and_validate(
-            base_url=site.url, headers=site.headers, excluded_checks=[positive_data_acceptance]
+            base_url=site.url,
+            headers=site.headers,
+            excluded_checks=[positive_data_acceptance],
+            timeout=120,
         )
 
     check()

@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from contracts.events import CaptureFailed
+from tests.integration.collector import collecting
 from tests.integration.fleet import STAGES, fleet
 from tests.integration.gateways import Events, Site, send
 from tests.servers.ceph import ObjectStore as S3Server
@@ -21,6 +22,8 @@ from workers.runtime.s3 import connect
 from workers.runtime.s3_policy import policy
 from workers.simulate.capture import simulate
 
+KINDS = ["dataset.uploaded", "poses.ready", "masks.ready", "mesh.ready", "model.ready"]
+TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 NOT_STUCK = "{} captures in the store; 0 events were missing in the index; 0 captures are stuck"
 
 
@@ -48,10 +51,29 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 async def test_a_capture_goes_the_whole_way_while_a_gateway_is_killed(
     site: Site, photos: dict[str, bytes]
 ) -> None:
+    with collecting() as collector:
+        site.ships.environment["PHOTOTWIN_TRACES_URL"] = collector.url
+        await _the_whole_way(site, photos)
+        for service in site.ships.services:
+            service.end(signal.SIGTERM)
+    spans = [span for span in collector.spans if span.trace == TRACE]
+    parents = {span.id: span for span in spans}
+    asked, *_ = (span for span in spans if span.parent == CALLER)
+    assert (asked.service, asked.name) == ("phototwin-gateway", "POST /v1/captures/{capture_id}/complete")
+    cause = asked
+    for stage, kind in zip(STAGES, KINDS[1:], strict=True):
+        (job,) = (span for span in spans if span.name == stage and span.parent == cause.id)
+        (cause,) = (span for span in spans if span.name == f"publish {kind}" and span.parent == job.id)
+        assert job.service == cause.service == f"phototwin-{stage}"
+    assert all(span.parent in parents or span.parent == CALLER for span in spans)
+
+
+async def _the_whole_way(site: Site, photos: dict[str, bytes]) -> None:
     await site.ships.start(*STAGES)
     (victim, first), (_, second) = await site.gateway(), await site.gateway()
     id = await send(first, photos)
-    done = await second.post(f"/v1/captures/{id}/complete")  # whichever is asked
+    header = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
+    done = await second.post(f"/v1/captures/{id}/complete", headers=header)  # whichever is asked
     assert done.status_code == 202, done.text
     events = Events(f"/v1/captures/{id}/events")
     await events.follow(first, lambda e: any(p["stage"] == "reconstruct" for p in e.progress))
@@ -60,9 +82,8 @@ async def test_a_capture_goes_the_whole_way_while_a_gateway_is_killed(
         await first.get("/v1/me")
     async with asyncio.timeout(300):
         await events.follow(second, lambda e: e.status.get("state") == "done")
-    kinds = ["dataset.uploaded", "poses.ready", "masks.ready", "mesh.ready", "model.ready"]
     first_seen = events.seen[0][0]
-    assert events.seen == list(enumerate(kinds, 1))[first_seen - 1 :]
+    assert events.seen == list(enumerate(KINDS, 1))[first_seen - 1 :]
     assert [stage["state"] for stage in events.status["stages"]] == ["done"] * 5
     latency = events.status["latency"]
     assert all(latency[term] > 0 for term in ("scan", "upload", "signal", "preprocessing", "reconstruction"))

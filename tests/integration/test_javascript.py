@@ -28,7 +28,7 @@ def backend(url: str, prefix: str, capture_id: str) -> subprocess.CompletedProce
         ["node", BACKEND, url, prefix, schema_files.FOLDER, capture_id],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -42,6 +42,7 @@ async def test_a_capture_without_its_files_fails_in_words_that_javascript_reads(
     assert failure["sentence"] == "photo.jpg did not arrive."
     assert failure["action"] == table()[UploadMissing.code]["action"]
     assert failure["place"] >= 1  # after its own message in the stream
+    await prepare.settled(1)
     assert prepare.metric("job_duration_seconds_count", outcome="rejected") == 1
     assert await ships.broker.depth(ships.settings.topology.dead_letter_queue("prepare")) == 0
 

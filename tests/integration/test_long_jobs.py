@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,17 @@ import pytest
 from broker.interface import Message
 from contracts.envelope import Envelope, new_traceparent
 from contracts.events import CaptureCancelled, DatasetUploaded, MeshReady, PosesReady, UploadedFile
-from tests.integration.fleet import Fleet, Service, fleet
+from tests.integration.fleet import PATIENCE, Fleet, Service, fleet
 from tests.servers.ceph import ObjectStore as S3Server
 from tests.servers.rabbitmq import Broker as RabbitServer
+from workers.runtime.storage import NotFound
 from workers.simulate.capture import simulate
 
-STEPS = 8
+STEPS, HELD = 8, 5
+EARLY = {"rough.npz", "field.npz", "surface.npz", "atlas.npz"}
+CANCEL_SECONDS = 2.0 + 4.0
+"""Within how many a cancelled computation ends: as promised, and what the machine may be late. Whether it is
+the worker's next look that ends it is tested in tests/unit/test_shell_cancel.py."""
 
 
 @pytest.fixture
@@ -62,27 +68,32 @@ async def result(ships: Fleet, capture_id: str) -> bytes:
 
 
 async def test_a_killed_workers_job_is_gone_on_with_where_it_was(ships: Fleet, tmp_path: Path) -> None:
-    victim = await obedient(ships)
-    diary = await publish(ships, "killed", do="add up", steps=STEPS, seconds=0.7)
-    async with asyncio.timeout(60):
-        while len(steps(diary)) < 4:  # noqa: ASYNC110
+    victim, going_on = await obedient(ships), tmp_path / "going on"
+    diary = await publish(
+        ships, "killed", do="add up", steps=STEPS, seconds=0.7, hold=HELD, until=str(going_on)
+    )
+
+    async def saved() -> int:
+        """How many sums the newest checkpoint has."""
+        for listed in await ships.store.below("captures/default/killed/checkpoints/"):
+            with suppress(NotFound):  # another has taken its place
+                await ships.store.download(listed.key, tmp_path / "sums.npz", listed.bytes)
+                return len(np.load(tmp_path / "sums.npz")["sums"])
+        return 0
+
+    async with asyncio.timeout(PATIENCE):
+        while await saved() < HELD:  # noqa: ASYNC110 - nothing is on its way to the store then
             await asyncio.sleep(0.05)
     victim.end(signal.SIGKILL)
-    done = steps(diary)
-    stored = await ships.store.below("captures/default/killed/checkpoints/")
-    newest = max(stored, key=lambda listed: listed.modified)
-    await ships.store.download(newest.key, tmp_path / "sums.npz", newest.bytes)
-    last = len(np.load(tmp_path / "sums.npz")["sums"])
-    assert last >= 2
+    assert steps(diary) == list(range(1, HELD + 1))
 
+    going_on.touch()
     await obedient(ships)
     resumed = await result(ships, "killed")
-    again = steps(diary)[len(done) :]
-    assert again
-    assert again == list(range(last + 1, STEPS + 1))
+    assert steps(diary) == list(range(1, STEPS + 1))
     await publish(ships, "whole", do="add up", steps=STEPS, seconds=0.0)
     assert resumed == await result(ships, "whole")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while await ships.store.below("captures/default/killed/checkpoints/"):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
@@ -90,7 +101,7 @@ async def test_a_killed_workers_job_is_gone_on_with_where_it_was(ships: Fleet, t
 async def test_a_cancelled_capture_is_computed_for_no_longer(ships: Fleet) -> None:
     service = await obedient(ships)
     diary = await publish(ships, "unwanted", do="work", seconds=600)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not diary.exists():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     (child,) = service.children()
@@ -99,11 +110,10 @@ async def test_a_cancelled_capture_is_computed_for_no_longer(ships: Fleet) -> No
     await ships.broker.publish(Message(envelope.encode(), event.routing_key, envelope.id))
     put = time.monotonic()
     while Path(f"/proc/{child}").exists():
-        assert time.monotonic() - put < 2.0
+        assert time.monotonic() - put < CANCEL_SECONDS
         await asyncio.sleep(0.02)
-    async with asyncio.timeout(20):
-        while service.metric("job_duration_seconds_count", outcome="cancelled") != 1:  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
+    await service.settled(1)
+    assert service.metric("job_duration_seconds_count", outcome="cancelled") == 1
     topology = ships.settings.topology
     assert service.end(signal.SIGTERM) == 0
     assert await ships.depth("prepare") == 0
@@ -117,8 +127,8 @@ async def test_a_killed_reconstruction_goes_on_from_what_it_saved(ships: Fleet, 
     published = ships.command("publish", str(tmp_path / "capture"), "--capture-id", "model")
     assert published.returncode == 0, published.stderr
     saved: set[str] = set()
-    async with asyncio.timeout(120):
-        while "atlas.npz" not in saved:
+    async with asyncio.timeout(600):
+        while not saved >= EARLY:  # the newest is put first
             await asyncio.sleep(0.1)
             stored = await ships.store.below("captures/default/model/checkpoints/")
             saved = {listed.key.rpartition("/")[2] for listed in stored}
@@ -126,13 +136,8 @@ async def test_a_killed_reconstruction_goes_on_from_what_it_saved(ships: Fleet, 
     (heir,) = await ships.start("reconstruct")
     (ready,) = await ships.outcome(MeshReady, "model")
     await ships.manifest(ready.mesh)
-    (resumed,) = _logged(heir, "job resumed")
-    assert {"rough.npz", "field.npz", "surface.npz", "atlas.npz"} <= set(resumed["checkpoints"])
-    later = [line["name"] for line in _logged(heir, "checkpoint stored")]
-    assert later[-1] == "appearance.npz"
-    assert not saved.intersection(later)
-
-
-def _logged(service: Service, event: str) -> list[dict[str, Any]]:
-    lines = map(json.loads, service.log.read_text().splitlines())
-    return [line for line in lines if line["event"] == event]
+    (resumed,) = heir.logged("job resumed")
+    assert set(resumed["checkpoints"]) >= EARLY
+    later = [line["name"] for line in heir.logged("checkpoint stored")]
+    assert not EARLY.intersection(later)
+    assert "appearance.npz" in (later or resumed["checkpoints"])

@@ -30,7 +30,7 @@ def opened(page: Path, tmp_path: Path, *steps: str) -> tuple[dict[str, Any], lis
         cwd=NODE,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert ran.returncode == 0, ran.stderr
     told = json.loads(ran.stdout)

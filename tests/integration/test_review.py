@@ -15,7 +15,7 @@ from PIL import Image
 from contracts.dataset import Manifest
 from contracts.events import MasksProposed, MasksReady, MasksReviewed, MeshReady
 from contracts.review import PREFIX
-from tests.integration.fleet import Fleet, fleet
+from tests.integration.fleet import PATIENCE, Fleet, fleet
 from tests.servers.ceph import ObjectStore as S3Server
 from tests.servers.rabbitmq import Broker as RabbitServer
 from workers.simulate.capture import simulate
@@ -91,6 +91,7 @@ async def test_nothing_is_built_from_masks_before_a_person_has_decided(
     content = await ships.store.get(manifest.artefact(f"{stems[1]}.png").key)
     with Image.open(io.BytesIO(content)) as image:
         assert np.array_equal(np.asarray(image), mask)
+    await segment.settled(3)
     assert segment.metric("job_duration_seconds_count", outcome="done") == 2  # proposed, and reviewed once
     assert segment.metric("masks_reviewed_total", decision="replaced") == 1
     assert segment.metric("masks_reviewed_total", decision="discarded") == 1
@@ -119,7 +120,7 @@ async def test_decisions_outlive_the_worker_that_proposed(
     ready = await ships.envelopes(MasksReady, "orphaned")
     assert isinstance(ready[0].data, MasksReady)
     assert _stems(await ships.manifest(ready[0].data.masks)) == stems[1:]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while await ships.depth("segment"):  # noqa: ASYNC110
             await asyncio.sleep(0.2)
     below = await ships.store.below("captures/default/orphaned/masks/")

@@ -24,7 +24,7 @@ from contracts.events import (
     PosesReady,
     UploadedFile,
 )
-from tests.integration.fleet import STAGES, Fleet, fleet
+from tests.integration.fleet import PATIENCE, STAGES, Fleet, alive, fleet
 from tests.servers.ceph import ObjectStore as S3Server
 from tests.servers.rabbitmq import Broker as RabbitServer
 from tests.servers.rabbitmq import RabbitMQ
@@ -58,6 +58,7 @@ async def test_a_capture_becomes_the_same_model_as_in_one_process(
     assert ready[0].id == ready[1].id
     assert ready[0].data == ready[1].data
     for service in services:
+        await service.settled(2)
         assert service.metric("job_duration_seconds_count", outcome="done") == 1, service.stage
         assert service.metric("job_duration_seconds_count", outcome="adopted") >= 1, service.stage
         assert service.metric("events_published_total") == 2
@@ -120,7 +121,7 @@ async def test_a_worker_killed_in_the_middle_of_a_reconstruction(ships: Fleet, c
     async with ships.broker.progress() as messages:
         published = ships.command("publish", str(capture), "--capture-id", "killed", *OPTIONS)
         assert published.returncode == 0, published.stderr
-        async with asyncio.timeout(300):
+        async with asyncio.timeout(600):
             async for message in messages:
                 progress = Envelope.parse(message.body).data
                 assert isinstance(progress, JobProgress)
@@ -131,13 +132,14 @@ async def test_a_worker_killed_in_the_middle_of_a_reconstruction(ships: Fleet, c
     victim.end(signal.SIGKILL)
     (heir,) = await ships.start("reconstruct")
     (model,) = await ships.outcome(ModelReady, "killed")
+    await heir.settled(1)
     assert heir.metric("job_duration_seconds_count", outcome="done") == 1
     for reference in ((await ships.outcome(MeshReady, "killed"))[0].mesh, model.model):
         await ships.manifest(reference)
     assert await ships.depth("reconstruct") == 0
     assert await ships.broker.depth(ships.settings.topology.dead_letter_queue("reconstruct")) == 0
-    async with asyncio.timeout(20):  # nothing computes on for a worker that is gone
-        while any(Path(f"/proc/{child}").exists() for child in children):  # noqa: ASYNC110
+    async with asyncio.timeout(PATIENCE):  # nothing computes on for a worker that is gone
+        while any(map(alive, children)):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
 
@@ -146,7 +148,7 @@ async def test_a_worker_asked_to_end_hands_its_job_over(ships: Fleet, capture: P
     (reconstruct,) = await ships.start("reconstruct")
     async with ships.broker.progress() as messages:
         ships.command("publish", str(capture), "--capture-id", "drained", *OPTIONS)
-        async with asyncio.timeout(300):
+        async with asyncio.timeout(600):
             async for message in messages:
                 progress = Envelope.parse(message.body).data
                 if isinstance(progress, JobProgress) and progress.stage == "reconstruct":
@@ -179,22 +181,26 @@ async def test_bad_input_ends_in_capture_failed_and_loses_nothing(ships: Fleet, 
     )
     body = envelope.encode().replace(b'"bytes":1', b'"bytes":-1')
     await ships.broker.publish(Message(body, "dataset.uploaded", "broken"))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         topology = ships.settings.topology
         while await ships.broker.depth(topology.dead_letter_queue("prepare")) != 1:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
-    async with asyncio.timeout(30), ships.broker.consume(topology.dead_letter_queue("prepare"), 1) as dead:
+    async with (
+        asyncio.timeout(PATIENCE),
+        ships.broker.consume(topology.dead_letter_queue("prepare"), 1) as dead,
+    ):
         delivery = await anext(dead)
         assert delivery.message.headers["phototwin-error-code"] == "event_invalid"
         assert "files.0.bytes" in str(delivery.message.headers["phototwin-error-message"])
         await delivery.ack()
+    await prepare.settled(2)
     assert await ships.depth("prepare") == 0
     assert prepare.metric("job_duration_seconds_count", outcome="rejected") == 1
 
 
 async def test_a_draining_worker_ends_when_its_queue_is_empty(ships: Fleet, capture: Path) -> None:
     ships.command("publish", str(capture), "--capture-id", "one", *OPTIONS)
-    drained = ships.command("worker", "prepare", "--drain")
+    drained = await asyncio.to_thread(ships.command, "worker", "prepare", "--drain")
     assert drained.returncode == 0, drained.stderr
     assert await ships.outcome(PosesReady, "one")
 
@@ -230,7 +236,7 @@ async def test_a_worker_ends_when_asked_also_while_the_broker_is_away(s3: S3Serv
         async with fleet(server.broker, s3, tmp_path) as ships:
             (prepare,) = await ships.start("prepare")
             await asyncio.to_thread(server.close)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while await asyncio.to_thread(prepare.ready):  # noqa: ASYNC110
                     await asyncio.sleep(0.2)
             assert prepare.process.poll() is None

@@ -24,6 +24,7 @@ from contracts.events import DatasetUploaded, UploadedFile
 from tests.servers.rabbitmq import Broker as RabbitServer
 
 WORKERS = tuple(CONSUMES)
+PATIENCE = 60
 SAYS = {
     "prepare": {"poses.ready"},
     "segment": {"masks.ready", "masks.proposed"},
@@ -48,7 +49,7 @@ class Site:
 
     @asynccontextmanager
     async def broker(self, role: str) -> AsyncIterator[Broker]:
-        connected = await Broker.connect(self.url(role), self.topology, name=role, timeout=10)
+        connected = await Broker.connect(self.url(role), self.topology, name=role, timeout=PATIENCE)
         try:
             yield connected
         finally:
@@ -70,7 +71,7 @@ class Attacker:
         """Whether RabbitMQ lets it; False where it says that it refuses, and nowhere else."""
         channel = await self.connection.channel()
         try:
-            await asyncio.wait_for(ACTS[act](channel, *names), 10)
+            await asyncio.wait_for(ACTS[act](channel, *names), PATIENCE)
         except ChannelAccessRefused:
             return False
         except aio_pika.exceptions.DeliveryError:
@@ -241,12 +242,15 @@ async def test_a_mobile_backend_announces_follows_outcomes_and_hears_progress(si
         async with backend.progress() as heard:
             await backend.publish(Message(envelope.encode(), "dataset.uploaded", said))
             await prepare.publish_progress(Message(b"half", "job.progress", "progress-1"))
-            assert (await asyncio.wait_for(anext(heard), 10)).body == b"half"
-        async with asyncio.timeout(10), backend.outcomes() as outcomes:
+            assert (await asyncio.wait_for(anext(heard), PATIENCE)).body == b"half"
+        async with asyncio.timeout(PATIENCE), backend.outcomes() as outcomes:
             async for _, message in outcomes:
                 if message.id == said:
                     break
-        async with asyncio.timeout(10), prepare.consume(site.topology.arrivals("prepare"), 1) as arrived:
+        async with (
+            asyncio.timeout(PATIENCE),
+            prepare.consume(site.topology.arrivals("prepare"), 1) as arrived,
+        ):
             async for delivery in arrived:
                 await delivery.ack()
                 if delivery.message.id == said:
@@ -317,7 +321,7 @@ async def test_what_is_refused_is_a_clear_error_after_which_work_goes_on(site: S
     async with site.broker("prepare") as prepare:
         with pytest.raises(BrokerUnavailable, match=r"'mesh\.ready\.bulk\.0'.* refused .*topology users"):
             await prepare.publish(Message(b"{}", "mesh.ready.bulk.0", "refused-2"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 try:
                     await prepare.publish(said)

@@ -32,7 +32,7 @@ from workers.runtime.settings import Settings
 from workers.upload import upload
 
 MESSAGES = 150
-PATIENCE = 60.0
+PATIENCE = 300.0
 GROWTH_MB = 60
 """Of the most memory the process ever had, over a hundred times the messages' own bytes."""
 

@@ -31,7 +31,7 @@ from workers.runtime.safe_input import extract_zip, read_size
 
 EXAMPLES_EACH = 12
 SEED = 20
-SECONDS, BYTES = 2.0, 300 << 20
+SECONDS, BYTES = 5.0, 300 << 20
 """For one message, of the 4 MiB that are read."""
 
 
@@ -199,13 +199,15 @@ def test_a_document_of_many_names_is_not_copied_for_each_frame(tmp_path: Path) -
     for frame in frames:
         (tmp_path / str(frame["file_path"])).touch()
     names = {f"{k:x}": 0 for k in range(1_000_000)}
-    (tmp_path / "transforms.json").write_text(
-        json.dumps({"w": 9, "h": 9, "fl_x": 9, **names, "frames": frames})
-    )
+    document = json.dumps({"w": 9, "h": 9, "fl_x": 9, **names, "frames": frames})
+    (tmp_path / "transforms.json").write_text(document)
+    started = time.process_time()
+    json.loads(document)
+    once = time.process_time() - started
     started = time.process_time()
     capture = transforms.read(Upload(tmp_path), tmp_path / "transforms.json")
     assert len(capture.shots) == 600
-    assert time.process_time() - started < 4
+    assert time.process_time() - started < 4 * once  # 600 copies take 15 times as long
 
 
 def test_frames_of_another_size_than_the_first_are_left_out(tmp_path: Path) -> None:
@@ -241,7 +243,7 @@ def test_the_same_seed_spoils_the_same_way() -> None:
         assert mutate(seed, random.Random(3)) == mutate(seed, random.Random(3)) != seed
 
 
-def test_nothing_is_left_behind() -> None:
-    before = set(Path(tempfile.gettempdir()).glob("phototwin-fuzz-*"))
+def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     ends(TARGETS["zip"], b"PK")
-    assert set(Path(tempfile.gettempdir()).glob("phototwin-fuzz-*")) == before
+    assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from contracts.envelope import Envelope
 from contracts.events import CaptureFailed, JobProgress, ModelReady
-from tests.integration.fleet import STAGES, Fleet, fleet
+from tests.integration.fleet import PATIENCE, STAGES, Fleet, fleet
 from tests.servers.ceph import Ceph
 from tests.servers.ceph import ObjectStore as S3Server
 from tests.servers.rabbitmq import Broker as RabbitServer
@@ -93,7 +93,7 @@ async def _made(rabbitmq: RabbitServer, server: S3Server, folder: Path) -> Async
             "PHOTOTWIN_MANAGEMENT_URL": rabbitmq.tls.management_url,
             "PHOTOTWIN_CA_FILE": str(authorities),
         }
-        made = Site(ships, server, folder)
+        made = Site(ships, ships.server, folder)
         await asyncio.to_thread(made.prepare, str(authorities))
         async with made.everything() as ships.store:
             yield made
@@ -139,7 +139,7 @@ async def test_each_process_does_its_work_with_no_rights_but_its_own(site: Site,
 
     cancelled = site.as_("operator").command("cancel", "never-sent")
     assert cancelled.returncode == 0, cancelled.stderr
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not await ships.store.below("captures/default/never-sent/outcomes/"):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     letters = ships.command("deadletter", "list", "--json")

@@ -11,7 +11,7 @@ import pytest
 from broker import access
 from broker.management import Management
 from contracts.events import PosesReady
-from tests.integration.fleet import Fleet, fleet
+from tests.integration.fleet import PATIENCE, Fleet, fleet
 from tests.servers.ceph import ObjectStore as S3Server
 from tests.servers.rabbitmq import Broker as RabbitServer
 
@@ -41,17 +41,12 @@ async def test_what_may_not_be_published_waits_until_it_may(ships: Fleet, rabbit
     published = await asyncio.to_thread(ships.command, "publish", str(orders), "--capture-id", "waits")
     assert published.returncode == 0, published.stderr
 
-    def refusals() -> list[str]:
-        lines = [json.loads(line) for line in prepare.log.read_text().splitlines()]
-        return [line["error"] for line in lines if line["event"] == "cannot go on yet"]
-
-    async with asyncio.timeout(30):
-        while not refusals():  # noqa: ASYNC110
+    async with asyncio.timeout(PATIENCE):
+        while len(refusals := prepare.logged("cannot go on yet")) < 4:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
-    assert "access to topic 'poses.ready." in refusals()[0]
-    assert "run 'phototwin topology users'" in refusals()[0]
-    await asyncio.sleep(4)
-    assert len(refusals()) <= 5
+    assert "access to topic 'poses.ready." in refusals[0]["error"]
+    assert "run 'phototwin topology users'" in refusals[0]["error"]
+    assert [line["pause"] for line in refusals[:4]] == [0.5, 1, 2, 4]
 
     await access.apply(management, topology, "prepare", PASSWORD)
     assert await ships.outcome(PosesReady, "waits")

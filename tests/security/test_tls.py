@@ -57,7 +57,7 @@ def _by_address(url: str) -> str:
 
 
 async def _connect(url: str, ca_file: str | None) -> None:
-    connected = await Broker.connect(url, Topology(), name="tls", ca_file=ca_file, timeout=10)
+    connected = await Broker.connect(url, Topology(), name="tls", ca_file=ca_file, timeout=60)
     await connected.close()
 
 

@@ -3,6 +3,7 @@
 import json
 import secrets
 import shutil
+import time
 import urllib.request
 import uuid
 from collections.abc import Mapping
@@ -93,12 +94,20 @@ class ObjectStore:
         self._client().create_bucket(Bucket=self.bucket)
 
     def remove_bucket(self) -> None:
-        """Remove the bucket with everything in it."""
+        """Remove the bucket with everything in it, also what arrives meanwhile: of a worker just killed."""
         client = self._client()
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
-            for item in page.get("Contents", []):
-                client.delete_object(Bucket=self.bucket, Key=item["Key"])
-        client.delete_bucket(Bucket=self.bucket)
+        for _ in range(20):
+            for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
+                for item in page.get("Contents", []):
+                    client.delete_object(Bucket=self.bucket, Key=item["Key"])
+            try:
+                client.delete_bucket(Bucket=self.bucket)
+                return
+            except client.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] != "BucketNotEmpty":
+                    raise
+            time.sleep(0.5)
+        raise ServerError(f"bucket {self.bucket} is never empty")
 
     def add_user(self, name: str, policy: Mapping[str, Any]) -> "ObjectStore":
         """The same store for a new user, who may do what the policy says, in IAM's language, and nothing
@@ -200,7 +209,7 @@ class Ceph:
         run("ceph-mon", *self._conf, "--mkfs", "-i", "a", "--monmap", home / "monmap", "--keyring", keyring)
         self._keeper.start("ceph-mon", *self._conf, "-i", "a", "-f")
         disk = str(uuid.uuid4())
-        run("ceph", *self._conf, "--connect-timeout", "30", "osd", "new", disk)
+        run("ceph", *self._conf, "--connect-timeout", "120", "osd", "new", disk)
         run("ceph-osd", *self._conf, "-i", "0", "--mkfs", "--osd-uuid", disk)
         self._keeper.start("ceph-osd", *self._conf, "-i", "0", "-f")
 

@@ -20,6 +20,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class Keeper:
         pid: int = self._ask("start", request)
         return pid
 
-    def run(self, *command: str | Path, seconds: float = 120) -> None:
+    def run(self, *command: str | Path, seconds: float = 300) -> None:
         """Run a command to its end; raises ServerError when it fails or takes longer than `seconds`."""
         pid = self.start(*command)
         self.wait_until(lambda: self.exit_code(pid) is not None, command[0], seconds=seconds)
@@ -71,7 +72,7 @@ class Keeper:
         self._ask("kill", pid)
 
     def wait_until(
-        self, answers: Callable[[], bool], command: str | Path, pid: int | None = None, seconds: float = 120
+        self, answers: Callable[[], bool], command: str | Path, pid: int | None = None, seconds: float = 300
     ) -> None:
         """Wait until `answers()`; raises ServerError when `pid` ends before that, or when time is up."""
         deadline = time.monotonic() + seconds
@@ -110,23 +111,39 @@ class Keeper:
         return answer["result"]
 
 
+_OURS: list[socket.socket] = []
+"""What keeps others from being given a port of ours, for as long as this process lives."""
+
+
 def free_ports(count: int) -> list[int]:
-    """Distinct loopback ports nobody listens on."""
+    """Distinct loopback ports nobody listens on, and that no test process was given before."""
     ports: list[int] = []
     # Below the range the kernel takes outgoing ports from, so that none is lost before the server binds it.
     # Hypothesis seeds `random` alike in all test processes, which would then all choose the same.
     for port in random.SystemRandom().sample(range(15000, 32000), 1000):
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
+            if probe.connect_ex(("127.0.0.1", port)) and _claimed(port):
                 ports.append(port)
         if len(ports) == count:
             return ports
     raise ServerError(f"there are no {count} free ports on 127.0.0.1")
 
 
+def _claimed(port: int) -> bool:
+    """Whether the port is ours alone, among the processes of all tests. Its server may bind it much later."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0phototwin-test-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _OURS.append(claim)
+    return True
+
+
 def serves(url: str) -> bool:
     """Whether a GET of this HTTP address succeeds by now."""
-    with suppress(OSError), urllib.request.urlopen(url, timeout=5):
+    with suppress(OSError, HTTPException), urllib.request.urlopen(url, timeout=5):
         return True
     return False
 

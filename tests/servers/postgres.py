@@ -144,9 +144,7 @@ class PostgreSQL:
         if (pid := self._pid) is not None and self._keeper.exit_code(pid) is None:
             # Its children are no group of its own, and SIGKILL would leave a segment of shared memory behind.
             os.kill(pid, signal.SIGQUIT)
-            self._keeper.wait_until(
-                lambda: self._keeper.exit_code(pid) is not None, self._command[0], seconds=10
-            )
+            self._keeper.wait_until(lambda: self._keeper.exit_code(pid) is not None, self._command[0])
 
     def _start(self) -> None:
         self._pid = self._keeper.start(*self._command)

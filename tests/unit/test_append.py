@@ -112,7 +112,7 @@ async def test_photos_added_are_matched_alone_and_the_map_is_that_of_all(
     async def prepared(event: DatasetUploaded, number: int) -> tuple[Manifest, PosesReady]:
         envelope = Envelope.wrap(event, id=f"event-{number}", source="test", traceparent=new_traceparent())
         await broker.publish(Message(envelope.encode(), event.routing_key, envelope.id))
-        async with asyncio.timeout(60), broker.outcomes() as outcomes:
+        async with asyncio.timeout(300), broker.outcomes() as outcomes:
             async for _, message in outcomes:
                 data = Envelope.parse(message.body).data
                 assert not isinstance(data, CaptureFailed), data.error.message
@@ -131,7 +131,7 @@ async def test_photos_added_are_matched_alone_and_the_map_is_that_of_all(
         added, _ = await prepared(event, 3)
     finally:
         stop.set()
-        await asyncio.wait_for(running, 30)
+        await asyncio.wait_for(running, 120)
         await computing.close()
     told = [manifest.metrics["poses"] for manifest in (first, whole, added)]
     assert [each["registered"] for each in told] == [OLD, ALL, ALL]

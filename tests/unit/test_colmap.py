@@ -96,7 +96,7 @@ def test_colmap_itself_opens_what_we_write_and_we_what_it_writes(tmp_path: Path,
     write_model(tmp_path, cameras(), POINTS, COLOURS, tracks)
     # In a process of its own: importing pycolmap takes over the signal handlers.
     command = [sys.executable, "-c", PRINT_MODEL, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     images, points = json.loads(done.stdout)
     assert set(images) == set(NAMES)
     camera = replace(RIG, fy=RIG.fy + 1, cx=RIG.cx + 2)

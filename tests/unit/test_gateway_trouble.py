@@ -98,11 +98,11 @@ async def test_whoever_hangs_up_in_the_middle_of_a_statement_stops_nobody() -> N
         await asyncio.sleep(0.5)
         done.append(True)
 
-    spent = time.process_time()
+    spent = time.thread_time()  # of no other thread that an earlier test has left
     with anyio.move_on_after(0.01):
         await unbroken(statement())
     assert done
-    assert time.process_time() - spent < 0.25  # it waits; round and round it would be .5
+    assert time.thread_time() - spent < 0.25  # it waits; round and round it would be .5
 
 
 async def test_what_never_came_is_not_waited_for_after_a_cancellation(site: Served) -> None:
@@ -130,7 +130,7 @@ async def test_an_event_that_cannot_be_entered_keeps_no_other_out(
     first, second = await site.uploaded(), await site.uploaded()
     usual = site.gateway.follower._apply
 
-    async def refuse(session: Any, envelope: Envelope, manifest: Any) -> bool:
+    async def refuse(session: Any, envelope: Envelope, manifest: Any) -> Any:
         if envelope.data.capture_id == first:
             raise ValueError("cannot be read")
         return await usual(session, envelope, manifest)
@@ -139,7 +139,7 @@ async def test_an_event_that_cannot_be_entered_keeps_no_other_out(
     for id in (first, second):
         body = await site.gateway.store.get(announced_key(Event(capture_id=id)))
         await site.workers.do("prepare", Envelope.parse(body).data)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while (await site.status(second))["stages"][1]["state"] != "done":  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert (await site.status(first))["stages"][1]["state"] == "waiting"

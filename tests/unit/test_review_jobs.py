@@ -43,7 +43,7 @@ from workers.runtime.settings import Settings
 from workers.stages import WORKERS
 from workers.upload import upload
 
-PATIENCE = 60
+PATIENCE = 300
 E = TypeVar("E", bound=Event)
 
 

@@ -108,7 +108,7 @@ def test_topology_show_needs_no_broker() -> None:
 
 def phototwin(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "workers.cli", *arguments], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "workers.cli", *arguments], capture_output=True, text=True, timeout=600
     )
 
 
@@ -163,7 +163,7 @@ def test_a_stage_runs_on_folders(tmp_path: Path) -> None:
         [sys.executable, "-m", "workers.prepare", "--in", tmp_path / "in", "--out", tmp_path / "out"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["metrics"]["images"] == 8
@@ -239,7 +239,7 @@ def test_a_child_whose_worker_is_gone_ends_without_a_word() -> None:
         assert child.stderr
         child.stdout.close()  # before it can have said that it is ready
         assert child.stderr.read() == b""
-        assert child.wait(20) == 0
+        assert child.wait(120) == 0
 
 
 @pytest.mark.parametrize(

@@ -136,8 +136,8 @@ async def test_a_dead_child_is_replaced_and_the_job_done(bench: Bench) -> None:
 
 async def test_what_a_task_leaves_running_ends_with_its_child(tmp_path: Path) -> None:
     compute = Compute((), 1)
-    async with asyncio.timeout(30):
-        await compute.run("tests.fakes.forks", tmp_path, tmp_path, tmp_path, {}, lambda *_: None, 20)
+    async with asyncio.timeout(PATIENCE):
+        await compute.run("tests.fakes.forks", tmp_path, tmp_path, tmp_path, {}, lambda *_: None, PATIENCE)
         await compute.close()  # waits for the pipes, which whatever is left would hold open
 
 
@@ -146,18 +146,20 @@ async def test_a_job_over_its_time_limit_is_killed_and_buried(bench: Bench) -> N
     async with bench.shell():
         await bench.publish(await bench.upload("work", seconds=600))
         await bench.until(lambda: bool(bench.outcomes(CaptureFailed)))
+        bench.settings.__dict__["time_limit"] = PATIENCE  # a new child has to start first
         await bench.publish(await bench.upload("work", capture_id="c2"), id="event-2")
-        await bench.until(lambda: bool(bench.outcomes(PosesReady)))  # a new child has taken over
+        await bench.until(lambda: bool(bench.outcomes(PosesReady)))  # it has taken over
     assert (await bench.dead())[0].headers["phototwin-error-code"] == "time_limit_exceeded"
 
 
 async def test_a_worker_asked_to_end_gives_its_job_back_unspent(bench: Bench) -> None:
     async with bench.shell() as stop:
-        await bench.publish(await bench.upload("work", seconds=3))
+        await bench.publish(await bench.upload("work", until=str(bench.folder / "going on")))
         await bench.until(lambda: bench.computed == 1)
         stop.set()
     assert not bench.outcomes(PosesReady)
     assert await bench.depth() == 1
+    (bench.folder / "going on").touch()
     async with bench.shell():
         await bench.until(lambda: bool(bench.outcomes(PosesReady)))
     assert bench.computed == 2

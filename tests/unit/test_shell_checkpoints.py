@@ -68,8 +68,9 @@ async def plant(bench: Bench, event: DatasetUploaded, content: bytes, digest_of:
 
 
 async def test_a_job_handed_over_goes_on_where_it_was(bench: Bench) -> None:
+    going_on = bench.folder / "going on"
     async with bench.shell() as stop:
-        await bench.publish(await order(bench, seconds=0.3))
+        await bench.publish(await order(bench, seconds=0.1, hold=STEPS - 1, until=str(going_on)))
         await bench.until(lambda: len(bench.steps) >= 4)
         stop.set()
     stored = await bench.store.below("captures/default/c1/checkpoints/")
@@ -78,6 +79,7 @@ async def test_a_job_handed_over_goes_on_where_it_was(bench: Bench) -> None:
     last = len(np.load(bench.store.root / newest.key)["sums"])
     done = len(bench.steps)
     assert last >= 2
+    going_on.touch()
     async with bench.shell():
         await finish(bench)
     assert bench.computed == 2

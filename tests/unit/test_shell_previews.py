@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from broker.embedded import Broker
+from broker.interface import Message
 from contracts.envelope import Envelope
 from contracts.errors import StorageUnavailable
 from contracts.events import JobProgress, PosesReady
@@ -14,6 +15,7 @@ from tests.fakes.bench import PATIENCE, TOPOLOGY, Bench
 from workers.runtime import progress
 from workers.runtime.folder import FolderStore
 from workers.runtime.metrics import Metrics
+from workers.runtime.previews import Previews
 from workers.runtime.settings import Settings
 
 
@@ -29,7 +31,7 @@ async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 async def told(bench: Bench, do: str = "show", **more: Any) -> list[JobProgress]:
     """All progress of one job, which is done by then."""
     async with bench.broker.progress() as messages, bench.shell():
-        await bench.publish(await bench.upload(do, **more))
+        await bench.publish(await bench.upload(do, **more))  # with `pace`, see `tests.fakes.task`
         async with asyncio.timeout(PATIENCE / 2):
             await bench.until(lambda: bool(bench.outcomes(PosesReady)))
         heard: list[JobProgress] = []
@@ -43,8 +45,16 @@ async def told(bench: Bench, do: str = "show", **more: Any) -> list[JobProgress]
     return heard
 
 
-async def test_a_preview_is_announced_once_it_is_there(bench: Bench) -> None:
-    (shown,) = [p for p in await told(bench, seconds=0.5) if p.preview]
+async def test_a_preview_is_announced_once_it_is_there(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish, pace = bench.broker.publish_progress, str(bench.folder / "go on ")
+
+    async def heard(message: Message) -> None:
+        await publish(message)
+        if b"previews/" in message.body:
+            Path(f"{pace}1").touch()
+
+    monkeypatch.setattr(bench.broker, "publish_progress", heard)
+    (shown,) = [p for p in await told(bench, pace=pace) if p.preview]
     assert shown.preview
     assert shown.preview_image
     assert shown.preview.startswith("captures/default/c1/previews/")
@@ -68,17 +78,18 @@ async def test_what_names_no_preview_fails_nothing(bench: Bench, nonsense: objec
 async def test_a_store_that_takes_no_previews_fails_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put, refused = bench.store.put, 0
+    put, refused, pace = bench.store.put, 0, str(bench.folder / "go on ")
 
     async def failing(key: str, path: Path, media_type: str) -> None:
         nonlocal refused
         if "/previews/" in key:
             refused += 1
+            asyncio.get_running_loop().call_later(0.05, Path(f"{pace}{refused}").touch)
             raise StorageUnavailable("away")
         await put(key, path, media_type)
 
     monkeypatch.setattr(bench.store, "put", failing)
-    heard = await told(bench, previews=3, seconds=0.1)
+    heard = await told(bench, previews=3, pace=pace)
     assert refused == 3
     assert not [p for p in heard if p.preview]
 
@@ -86,20 +97,29 @@ async def test_a_store_that_takes_no_previews_fails_nothing(
 async def test_while_one_preview_is_under_way_only_the_newest_waits(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put, sent = bench.store.put, []
+    put, announce, sent, last = bench.store.put, Previews.announce, [], asyncio.Event()
+    pace = str(bench.folder / "go on ")
+
+    def announced(previews: Previews, name: str) -> None:
+        announce(previews, name)
+        if name == "preview_009":
+            last.set()
 
     async def slow(key: str, path: Path, media_type: str) -> None:
         if key.endswith(".glb"):
             sent.append(path.name)
-            await asyncio.sleep(0.5)
+            for number in range(1, 10):  # the first is under way: now come all the others
+                Path(f"{pace}{number}").touch()
+            await last.wait()
         await put(key, path, media_type)
+        if path.name == "preview_009.png":
+            Path(f"{pace}10").touch()
 
+    monkeypatch.setattr(Previews, "announce", announced)
     monkeypatch.setattr(bench.store, "put", slow)
-    heard = await told(bench, previews=10, seconds=0.08)
-    assert sent[0] == "preview_000.glb"
-    assert len(sent) < 5
-    assert sent == sorted(sent)
-    assert len([p for p in heard if p.preview]) >= 1
+    heard = await told(bench, previews=10, pace=pace)
+    assert sent == ["preview_000.glb", "preview_009.glb"]
+    assert len([p for p in heard if p.preview]) == 2
 
 
 async def test_a_store_that_hangs_on_previews_keeps_no_job_waiting(

@@ -21,9 +21,9 @@ from tests.unit.test_unwrapping import Noted
 from workers.geometry.mesh import icosphere
 from workers.reconstruct.methods.appearance import atlas
 atlas.Popen = Noted
-with atlas.unwrapping(*icosphere(5), 1024):
+with atlas.unwrapping(*icosphere(6), 1024):
     print(Noted.last.pid, flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -65,11 +65,11 @@ def test_what_cannot_be_kept_is_an_error() -> None:
 
 def test_whoever_leaves_before_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(atlas, "Popen", Noted)
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     with pytest.raises(KeyError), unwrapping(*icosphere(5), 1024):
         raise KeyError
     assert Noted.last.returncode == -signal.SIGKILL
-    assert threading.active_count() == threads
+    assert set(threading.enumerate()) <= threads
 
 
 def test_a_death_without_an_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def test_it_dies_with_a_parent_that_is_killed() -> None:
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 1  # its work takes three seconds
+    deadline = time.monotonic() + 3  # its work takes many times as long
     while _alive(child):
         assert time.monotonic() < deadline
         time.sleep(0.05)

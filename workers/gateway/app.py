@@ -33,6 +33,7 @@ from workers.gateway.problems import (
 )
 from workers.gateway.routes import captures, events, files, installation, masks, webhooks
 from workers.gateway.sizes import Sizes
+from workers.gateway.traced import Traced
 from workers.runtime.logs import get_logger
 
 ROUTERS = (
@@ -69,6 +70,7 @@ def application(gateway: Gateway | None) -> FastAPI:
     app.add_exception_handler(ConnectionError, _outage)  # what a driver makes of a server that is away
     app.add_exception_handler(Exception, _fault)
     app.add_middleware(Sizes)
+    app.add_middleware(Traced)
     if gateway is not None:
         app.add_middleware(Admission, gateway=gateway)
         app.add_middleware(Measured, gateway=gateway)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import undefer
 
 from broker.interface import Message
 from contracts.dataset import announced_key, capture_key
-from contracts.envelope import MEDIA_TYPE, Envelope, event_id, new_traceparent
+from contracts.envelope import MEDIA_TYPE, Envelope, event_id
 from contracts.events import CaptureCancelled, DatasetUploaded, Event, Options
 from workers.gateway import api
 from workers.gateway.access import Principal
@@ -35,6 +35,7 @@ from workers.gateway.status import possible
 from workers.gateway.uploads import Announced, Uploads
 from workers.gateway.webhooks.guard import check
 from workers.gateway.webhooks.sender import new_webhook
+from workers.runtime import tracing
 from workers.runtime.folder import ASIDE
 from workers.runtime.storage import NotFound
 
@@ -416,5 +417,5 @@ def wrapped(event: Event, what: str) -> Envelope:
         event,
         id=event_id(event.event_type(), f"{event.folder}{event.generation}{told}"),
         source=SOURCE,
-        traceparent=new_traceparent(),
+        traceparent=tracing.traceparent(),
     )

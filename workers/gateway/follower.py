@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -109,7 +108,7 @@ class Follower:
         for _ in range(RACES):
             try:
                 async with self._database.begin() as session:
-                    new = await self._apply(session, envelope, manifest)
+                    record = await self._apply(session, envelope, manifest)
                     if offset is not None and self._lasting:
                         await _advance(session, offset)
             except IntegrityError:  # another replica was entering the same
@@ -119,15 +118,15 @@ class Follower:
         else:
             raise BrokerUnavailable(f"event {envelope.id} could not be entered")
         self.entered(envelope)
-        if new:
-            metrics.entered.labels(envelope.data.routing_key).inc()
-            metrics.behind.set((datetime.now(UTC) - envelope.time).total_seconds())
-        return new
+        if record is not None:
+            metrics.note(envelope, record)
+        return record is not None
 
     async def enter(
         self, session: Session, row: CaptureRow, envelope: Envelope, manifest: Manifest | None = None
-    ) -> None:
-        """Into the row, which is locked, and its journal; call `entered` once that is committed."""
+    ) -> Record:
+        """Into the row, which is locked, and its journal; call `entered` once that is committed. Returns what
+        the row holds then."""
         record = fold(Record.model_validate(row.record), envelope, manifest)
         row.number += 1
         row.state = record.state if row.state != "deleting" else row.state
@@ -142,24 +141,25 @@ class Follower:
         await self._sender.enqueue(session, **of, event_id=envelope.id, kind=event.routing_key, body=body)
         if record.state in ENDED:
             self._hub.forget(key_of(event))
+        return record
 
     def entered(self, envelope: Envelope) -> None:
         self._hub.moved(key_of(envelope.data))
         self._sender.wake()
 
-    async def _apply(self, session: Session, envelope: Envelope, manifest: Manifest | None) -> bool:
+    async def _apply(self, session: Session, envelope: Envelope, manifest: Manifest | None) -> Record | None:
+        """The capture's record with the event in it; None where it was there, or the capture is deleted."""
         event = envelope.data
         row = await session.get(CaptureRow, key_of(event), with_for_update=True)
         if row is None:
             if await _was_deleted(session, event):
-                return False
+                return None
             row = _new_row(envelope)
             session.add(row)
             await session.flush()
         elif row.state == "deleting" or await _has(session, envelope):
-            return False
-        await self.enter(session, row, envelope, manifest)
-        return True
+            return None
+        return await self.enter(session, row, envelope, manifest)
 
     async def _known(self, envelope: Envelope) -> bool:
         """Whether another replica has entered it by now."""

@@ -35,9 +35,10 @@ from workers.gateway.links.interface import Links
 from workers.gateway.live import look_around
 from workers.gateway.removal import Remover
 from workers.gateway.settings import GatewaySettings
+from workers.gateway.silence import listen_for_silence
 from workers.gateway.stuck import latest_inputs, publish
 from workers.gateway.webhooks.sender import Sender
-from workers.runtime import http, logs, s3
+from workers.runtime import http, logs, s3, tracing
 from workers.runtime.compute import Compute
 from workers.runtime.folder import FolderStore
 from workers.runtime.metrics import Metrics
@@ -55,7 +56,11 @@ KEY_NAME = "phototwin serve"
 async def alone(settings: GatewaySettings) -> None:
     """Until SIGTERM or SIGINT. Raises BrokerUnavailable, SettingsError."""
     logs.configure(settings.log_level)
-    async with s3.connect(settings) as store, connect_database(_url(settings)) as data:
+    async with (
+        tracing.collected(settings, "phototwin-gateway"),
+        s3.connect(settings) as store,
+        connect_database(_url(settings)) as data,
+    ):
         broker = await RabbitMQ.connect(
             settings.amqp_url.get_secret_value(),
             settings.topology,
@@ -132,7 +137,8 @@ async def gateway(
         remover=Remover(data, store, hub, settings.upload_seconds),
     )
     running = (made.follower.run(), made.sender.run(), made.remover.run(), look_around(data, hub))
-    chores = [asyncio.create_task(each) for each in (*running, _forget_answers(data))]
+    beside = (_forget_answers(data), listen_for_silence(data))
+    chores = [asyncio.create_task(each) for each in (*running, *beside)]
     try:
         yield made
     finally:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from broker.deadletter import bury, headers
-from broker.interface import Broker, Delivery
+from broker.interface import Broker, Delivery, Inbox
 from broker.topology import CANCELLATIONS, Topology
 from contracts.envelope import Envelope
 from contracts.errors import ComputeFailed, ContractError, EventUnknown
@@ -31,9 +31,14 @@ class Chores:
         """Arrivals into their lane, next to those of tenants in the same shard."""
 
         async def sort_one(delivery: Delivery) -> None:
-            await delivery.forward(_lane_queue(self._topology, stage, delivery.message.body))
+            await self._forward(stage, delivery)
 
         await self._attend(self._topology.arrivals(stage), stage, sort_one)
+
+    async def sort_all(self, stage: Stage, inbox: Inbox) -> None:
+        """The same, of what there is now; then all of it is in its lane. Raises BrokerUnavailable."""
+        while (delivery := await inbox.take(self._topology.arrivals(stage))) is not None:
+            await self._forward(stage, delivery)
 
     async def heed_cancellations(self) -> None:
         """The store is told, where whoever works on the capture looks every second."""
@@ -48,6 +53,9 @@ class Chores:
             self._metrics.dead_lettered.labels(worker, said["phototwin-error-code"]).inc()
 
         await self._attend(self._topology.lost_letter_queue(worker), worker, bury_one)
+
+    async def _forward(self, stage: Stage, delivery: Delivery) -> None:
+        await delivery.forward(_lane_queue(self._topology, stage, delivery.message.body))
 
     async def _heed(self, delivery: Delivery) -> None:
         try:

@@ -1,6 +1,8 @@
 """Prometheus metrics of a worker. No label ever holds a capture's id: labels stay few."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from contracts.errors import DiskFull, Disposition, Outage, leaves
 
 SECONDS = (1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 1800, 3600, 7200, 14400)
 
@@ -12,17 +14,27 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # of the shell; what computes is a process of its own: below
         self.consumed = self._counter("events_consumed", "Events taken from the queue", "stage")
         self.published = self._counter("events_published", "Events published", "stage", "event")
         self.retried = self._counter("events_retried", "Events put back for a later attempt", "stage", "code")
         self.dead_lettered = self._counter("events_dead_lettered", "Events given up", "stage", "code")
         self.duration = self._histogram("job_duration_seconds", "From delivery to settlement", "outcome")
-        self.queue_wait = self._histogram("queue_wait_seconds", "From publication to delivery", "outcome")
+        self.queue_wait = self._histogram(
+            "queue_wait_seconds", "From publication to delivery", "outcome", "lane"
+        )
         self.moved = self._counter(
             "storage_bytes", "Bytes moved to (put) and from (get) the object store", "stage", "direction"
         )
         self.in_flight = Gauge(
             "phototwin_jobs_in_flight", "Jobs being worked on", ["stage"], registry=self.registry
+        )
+        self.cpu = self._counter("job_cpu_seconds", "CPU time of computations that were finished", "stage")
+        self.memory = Gauge(
+            "phototwin_job_peak_memory_bytes",
+            "Of the latest computation that was finished",
+            ["stage"],
+            registry=self.registry,
         )
         self.stalls = self._counter(
             "stalls", "Pauses because broker, store or disk would not take or give", "stage", "code"
@@ -44,6 +56,16 @@ class Metrics:
             buckets=(0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50),
             registry=self.registry,
         )
+
+    def begin(self, stage: str) -> None:
+        """Have what alerts count be there from the start: else its first increase would not be seen."""
+        self.deaf.labels(stage)
+        self.in_flight.labels(stage)
+        for error in leaves():
+            if issubclass(error, Outage | DiskFull):
+                self.stalls.labels(stage, error.code)
+            if error.disposition is not Disposition.ABORT:
+                self.dead_lettered.labels(stage, error.code)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"phototwin_{name}", text, labels, registry=self.registry)

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import tempfile
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -21,13 +22,14 @@ from workers.runtime.shell import Shell
 from workers.runtime.storage import ObjectStore
 from workers.runtime.worker import Worker
 
-DRAIN_PAUSE = 1.0
+LOOKS, LOOK_PAUSE = 2, 0.5
+"""After which nothing is left: what somebody else was just putting into its lane is there by then."""
 LONG_SECONDS = 1.0
 """A job that takes longer has the worker let go of whatever it would only do afterwards."""
 FAREWELL_SECONDS = 5.0
 """Of the grace period, for handing over a job that is not finished within the rest of it."""
 FULL_PAUSE = 5.0
-CHORES = 3
+Arrivals = Callable[[], Awaitable[None]]
 
 
 class RunLoop:
@@ -49,13 +51,13 @@ class RunLoop:
         self._log = get_logger()
         self._stage = worker.stage
         self._topology = settings.topology
-        metrics.deaf.labels(self._stage)  # there from the start, or its first increase would not be seen
+        metrics.begin(self._stage)
         self._chores = Chores(broker, store, self._topology, metrics)
-        self._listening = False
+        self._listening, self._attended = False, 0
 
     def fault(self) -> str | None:
         """One sentence while it is not yet at work, else None."""
-        if self._listening and self._chores.attending == CHORES:
+        if self._listening and self._chores.attending == self._attended:
             return None
         return "starting: not all queues are listened to yet"
 
@@ -63,17 +65,17 @@ class RunLoop:
         """Until `stop` is set (the job at hand is then finished, if that is soon, or given back), or with
         `drain` until there is nothing to do."""
         stage, chores = self._stage, self._chores
-        aside = [
-            asyncio.create_task(chores.sort(stage)),
-            asyncio.create_task(chores.heed_cancellations()),
-            asyncio.create_task(chores.bury_lost(stage)),
-        ]
-        queues = self._topology.work_queues(stage)
+        beside = [chores.heed_cancellations(), chores.bury_lost(stage)]
+        if not drain:
+            beside.append(chores.sort(stage))
+        aside, self._attended = [asyncio.create_task(chore) for chore in beside], len(beside)
+        queues = self._topology.live_queues(stage) if drain else self._topology.work_queues(stage)
         turns = Turns({lane: self._topology.lane_queues(stage, lane) for lane in LANES})
         async with self._broker.inbox(queues) as inbox:
             self._listening = True
             intake = Intake(inbox, turns, self._deaf)
-            jobs = asyncio.create_task(self._jobs(intake, stop, drain))
+            arrivals = partial(chores.sort_all, stage, inbox) if drain else None
+            jobs = asyncio.create_task(self._jobs(intake, stop, arrivals))
             try:
                 await asyncio.wait({jobs, *aside}, return_when=asyncio.FIRST_COMPLETED)
                 for task in (jobs, *aside):
@@ -83,9 +85,9 @@ class RunLoop:
                 await end(jobs, *aside)
                 self._shell.close()
 
-    async def _jobs(self, intake: Intake, stop: asyncio.Event, drain: bool) -> None:
+    async def _jobs(self, intake: Intake, stop: asyncio.Event, arrivals: Arrivals | None) -> None:
         stopping = asyncio.create_task(stop.wait())
-        while (delivery := await self._next(intake, stop, stopping, drain)) is not None:
+        while (delivery := await self._next(intake, stop, stopping, arrivals)) is not None:
             job = asyncio.create_task(self._shell.handle(delivery))
             try:
                 await asyncio.wait({job, stopping}, timeout=LONG_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -121,22 +123,22 @@ class RunLoop:
             await intake.release()
 
     async def _next(
-        self, intake: Intake, stop: asyncio.Event, stopping: asyncio.Task[Any], drain: bool
+        self, intake: Intake, stop: asyncio.Event, stopping: asyncio.Task[Any], arrivals: Arrivals | None
     ) -> Delivery | None:
-        """The next delivery, once there is room to work on it; None when it is time to end: with `drain`,
-        when nothing is left."""
+        """The next delivery, once there is room to work on it; None when it is time to end: where `arrivals`
+        is given, which sorts them, when nothing is left."""
         await self._room(stop)
         if stop.is_set():
             return None
-        if not drain:
+        if arrivals is None:
             return await patiently(partial(intake.next, stopping), self._shell.stalled, stop)
-        arrivals = self._topology.arrivals(self._stage)
-        idle = 0
-        while idle < 2 and not stop.is_set():  # an arrival may be on its way into its lane while we look
-            if (delivery := await patiently(intake.poll, self._shell.stalled, stop)) is not None:
+        for _ in range(LOOKS):
+            # Read, not asked for their length: RabbitMQ says 0 where a queue's leader is slow to tell.
+            await patiently(arrivals, self._shell.stalled, stop)
+            delivery = await patiently(intake.poll, self._shell.stalled, stop)
+            if delivery is not None or stop.is_set():
                 return delivery
-            idle = 0 if await self._broker.depth(arrivals) else idle + 1
-            await wait(stop, DRAIN_PAUSE / 2)
+            await wait(stop, LOOK_PAUSE)
         return None
 
     async def _room(self, stop: asyncio.Event) -> None:

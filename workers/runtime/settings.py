@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     retrieval_sha256: Sha256 | None = None
     work_dir: str | None = None
     """Where a job's files lie while it runs; None is the system's temporary folder."""
+    traces_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+/")] | None = None
+    """Where spans go: OTLP over HTTP, as http://collector:4318/v1/traces. Needs the extra `tracing`."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
 
     @field_validator("amqp_url")

@@ -18,13 +18,13 @@ from functools import partial
 from typing import Any
 
 import structlog
+from opentelemetry.trace import SpanKind
 
 from broker import deadletter
 from broker.interface import Broker, Delivery, Message
 from contracts.dataset import Manifest
 from contracts.envelope import (
     Envelope,
-    child_traceparent,
     event_id,
     new_traceparent,
     retried,
@@ -44,6 +44,7 @@ from contracts.errors import (
 )
 from contracts.events import CaptureFailed, Event, ModelReady, Options
 from contracts.fields import ManifestRef
+from workers.runtime import tracing
 from workers.runtime.checkpoints import Checkpoints
 from workers.runtime.compute import Compute
 from workers.runtime.job import Job
@@ -131,8 +132,25 @@ class Shell:
             tenant=event.tenant,
             trace_id=trace_id(envelope.traceparent),
         ):
+            outcome = await self._traced(envelope, delivery)
+        lane = getattr(event, "options", Options()).lane
+        self._metrics.queue_wait.labels(self.worker.stage, outcome, lane).observe(max(0.0, wait))
+        return outcome
+
+    async def _traced(self, envelope: Envelope, delivery: Delivery) -> str:
+        stage, event = self.worker.stage, envelope.data
+        attributes: dict[str, str | int] = {
+            "messaging.system": "rabbitmq",
+            "messaging.operation.type": "process",
+            "messaging.message.id": envelope.id,
+            "phototwin.capture_id": event.capture_id,
+            "phototwin.tenant": event.tenant,
+            "phototwin.generation": event.generation,
+            "phototwin.attempt": event.attempt,
+        }
+        with tracing.span(stage, envelope.traceparent, SpanKind.CONSUMER, attributes) as span:
             outcome = await self._attempt(envelope, delivery)
-        self._metrics.queue_wait.labels(self.worker.stage, outcome).observe(max(0.0, wait))
+            span.set_attribute("phototwin.outcome", outcome)
         return outcome
 
     async def _attempt(self, envelope: Envelope, delivery: Delivery) -> str:
@@ -164,10 +182,13 @@ class Shell:
                 if time.monotonic() - started > INTERVAL:
                     await self._outcomes.failed(job.event)  # once more: it may be cancelled by now
             manifest, ref = result
-            await self._publish(self.worker.reply(job.event, manifest, ref), envelope.traceparent, job.key)
+            await self._publish(self.worker.reply(job.event, manifest, ref), job.key)
             await checkpoints.drop()  # before the ack: if we die over it, the next to come does it
             await delivery.ack()
             cost = manifest.usage.model_dump() if outcome == "done" else {}
+            if cost:
+                self._metrics.cpu.labels(self.worker.stage).inc(cost["cpu_seconds"])
+                self._metrics.memory.labels(self.worker.stage).set(cost["peak_rss_mb"] * 1e6)
             self._log.info("job finished", outcome=outcome, **cost)
             return outcome
 
@@ -179,7 +200,8 @@ class Shell:
         put = self._metrics.moved.labels(self.worker.stage, "put").inc
         self._left = _unknown
         with self._workspace.folders() as (inputs, outputs, scratch, saved, previews):
-            await job.fetch(inputs, self._settings.max_upload_bytes, got)
+            with tracing.span("fetch"):
+                await job.fetch(inputs, self._settings.max_upload_bytes, got)
             if self.worker.networks(self._settings):
                 (inputs / "weights").symlink_to(self._settings.weights_folder)
             if not 0 < job.event.attempt == self._settings.max_attempts - 1:
@@ -189,25 +211,32 @@ class Shell:
                 Reporter(self._broker, self._store, job, envelope, previews) as reporter,
             ):
                 self._left = lambda: reporter.left
-                computed = await self._compute.run(
-                    self.worker.task(job.event),
-                    inputs,
-                    outputs,
-                    scratch,
-                    self.worker.parameters(job.event),
-                    reporter,
-                    self._settings.time_limit,
-                )
+                with tracing.span("compute"):
+                    computed = await self._compute.run(
+                        self.worker.task(job.event),
+                        inputs,
+                        outputs,
+                        scratch,
+                        self.worker.parameters(job.event),
+                        reporter,
+                        self._settings.time_limit,
+                    )
             self._left = _none
-            return await job.put(outputs, computed, put)
+            with tracing.span("put"):
+                return await job.put(outputs, computed, put)
 
-    async def _publish(self, event: Event, parent: str, key: str) -> None:
+    async def _publish(self, event: Event, key: str) -> None:
         """Under an id that depends on the job alone."""
+        with tracing.span(f"publish {event.routing_key}", kind=SpanKind.PRODUCER):
+            await self._say(event, key)
+        self._metrics.published.labels(self.worker.stage, event.routing_key).inc()
+
+    async def _say(self, event: Event, key: str) -> None:
         envelope = Envelope.wrap(
             event,
             id=event_id(event.event_type(), f"{event.folder}{key}"),
             source=f"phototwin/{self.worker.stage}",
-            traceparent=child_traceparent(parent),
+            traceparent=tracing.traceparent(),
         )
         if isinstance(event, ModelReady):
             message = Message(envelope.encode(), event.routing_key, envelope.id)
@@ -216,7 +245,6 @@ class Shell:
             options: Options = getattr(event, "options", Options())
             key = self._topology.routing_key(event.routing_key, options.lane, event.tenant)
             await self._broker.publish(Message(envelope.encode(), key, envelope.id))
-        self._metrics.published.labels(self.worker.stage, event.routing_key).inc()
 
     async def _failed(self, delivery: Delivery, envelope: Envelope, error: PhototwinError) -> str:
         event, stage = envelope.data, self.worker.stage
@@ -227,6 +255,8 @@ class Shell:
         getattr(self._log, level)(
             "job ends", code=error.code, error=error.message, then=decision.action, **_stack(error)
         )
+        if decision.action != "stop":
+            tracing.failed(error.code, error.message)
         if decision.action == "retry":
             attempt = event.attempt + (1 if decision.counts else 0)
             await delivery.retry(retried(delivery.message.body, envelope, attempt), decision.delay)
@@ -235,7 +265,7 @@ class Shell:
         if decision.action == "stop":
             await delivery.ack()
             return "cancelled"
-        failure = deadletter.announcement(event, stage, envelope.id, envelope.traceparent, error)
+        failure = deadletter.announcement(event, stage, envelope.id, tracing.traceparent(), error)
         if not event.ends_capture:
             await self._broker.publish(failure)
         elif not await self._outcomes.announce(event, failure):
