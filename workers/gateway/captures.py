@@ -8,15 +8,15 @@ import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import undefer
 
 from broker.interface import Message
 from contracts.dataset import announced_key, capture_key
 from contracts.envelope import MEDIA_TYPE, Envelope, event_id
-from contracts.events import CaptureCancelled, DatasetUploaded, Event, Options
-from workers.gateway import api
+from contracts.events import CaptureCancelled, DatasetUploaded, Event
+from workers.gateway import api, quota
 from workers.gateway.access import Principal
 from workers.gateway.audit import noted
 from workers.gateway.database.session import Session
@@ -25,10 +25,8 @@ from workers.gateway.gateway import Gateway
 from workers.gateway.problems import (
     Absent,
     CaptureExists,
-    QuotaReached,
     RequestInvalid,
     StateConflict,
-    TooLarge,
 )
 from workers.gateway.record import ENDED, Record
 from workers.gateway.status import possible
@@ -36,12 +34,9 @@ from workers.gateway.uploads import Announced, Uploads
 from workers.gateway.webhooks.guard import check
 from workers.gateway.webhooks.sender import new_webhook
 from workers.runtime import tracing
-from workers.runtime.folder import ASIDE
 from workers.runtime.storage import NotFound
 
 SOURCE = "phototwin/gateway"
-LONGEST_NAME = 800
-"""Bytes of a file's name: with what stands before it a key of a store has at most 1024."""
 _BY_KEY = uuid.UUID("0f6f6a1e-9c0b-5d39-8f0e-3e2a7a51c8d4")
 """Any will do."""
 
@@ -62,8 +57,8 @@ class Captures:
         """Its row, and the secret of its callback. key: the request's `Idempotency-Key`, by which a request
         that was interrupted and comes again finds its capture. Raises CaptureExists, QuotaReached, TooLarge,
         RequestInvalid, AddressRefused."""
-        self._check_size(asked.files)
-        _check_known(asked.options)
+        quota.check_files(self._gateway.settings, asked.files)
+        quota.check_options(asked.options)
         if asked.callback is not None:
             check(str(asked.callback), self._gateway.settings.webhook_networks)
         drawn = uuid.uuid4() if key is None else uuid.uuid5(_BY_KEY, f"{self._tenant}\n{key}")
@@ -99,7 +94,7 @@ class Captures:
         hook: WebhookRow | None = None
         try:
             async with self._gateway.database.begin() as session:
-                await self._check_quota(session)
+                await quota.check(self._gateway, session, self._tenant)
                 session.add(row)
                 if asked.callback is not None:
                     hook = new_webhook(event.tenant, str(asked.callback), (), event.capture_id)
@@ -176,7 +171,7 @@ class Captures:
     def _check_added(self, row: CaptureRow, asked: api.MoreFiles) -> Record:
         """Raises StateConflict, RequestInvalid, TooLarge."""
         record, have = _able(row, Record.model_validate(row.record), "append"), _files(row)
-        self._check_size((*have, *asked.files))
+        quota.check_files(self._gateway.settings, (*have, *asked.files))
         if both := _names(have) & _names(asked.files):
             raise RequestInvalid(f"the capture has a file {min(both)} already; give the new one another name")
         try:
@@ -219,7 +214,7 @@ class Captures:
         event = (await self.entry(row, begun)).data
         changes: dict[str, object] = {"attempt": 0}
         if asked.options is not None:
-            _check_known(asked.options)
+            quota.check_options(asked.options)
             changes["options"] = asked.options
 
         def retried(row: CaptureRow, record: Record) -> Envelope:
@@ -329,7 +324,7 @@ class Captures:
         async with self._gateway.database.begin() as session:
             known = await session.get(CaptureRow, (event.tenant, event.capture_id))
             if known is None:
-                await self._check_quota(session)
+                await quota.check(self._gateway, session, self._tenant)
             used = select(AuditRow.id).where(
                 AuditRow.tenant == event.tenant,
                 AuditRow.capture_id == event.capture_id,
@@ -352,37 +347,12 @@ class Captures:
 
     async def check_quota(self) -> None:
         async with self._gateway.database.begin() as session:
-            await self._check_quota(session)
-
-    async def _check_quota(self, session: Session) -> None:
-        """Of those who ask at once each counts what the one before it has entered."""
-        await self._gateway.database.take_turns(session, f"captures of {self._tenant}")
-        most = self._gateway.settings.max_open_captures
-        if await self._open(session) >= most:
-            raise QuotaReached(f"{most} captures are being uploaded or worked on")
+            await quota.check(self._gateway, session, self._tenant)
 
     async def open(self) -> int:
         """How many are being uploaded or worked on."""
-        async with self._gateway.database.begin() as session:
-            return await self._open(session)
-
-    async def _open(self, session: Session) -> int:
-        asked = select(func.count()).where(
-            CaptureRow.tenant == self._tenant, CaptureRow.state.in_(("uploading", "working", "review"))
-        )
-        return await session.scalar(asked) or 0
-
-    def _check_size(self, files: Sequence[api.NewFile | Announced]) -> None:
-        settings = self._gateway.settings
-        if len(files) > settings.max_files:
-            raise TooLarge(f"{len(files)} files are announced; {settings.max_files} is the most")
-        for file in files:
-            if len(file.name.encode()) > LONGEST_NAME:
-                raise RequestInvalid(f"files: {file.name[:80]}... has more than {LONGEST_NAME} bytes")
-            if any(part.startswith(ASIDE) for part in file.name.split("/")):
-                raise RequestInvalid(f"files: no part of a name may begin with {ASIDE}")
-        if (total := sum(file.bytes for file in files)) > settings.max_upload_bytes:
-            raise TooLarge(f"{total} bytes are announced; {settings.max_upload_bytes} is the most")
+        async with self._gateway.database.read() as session:
+            return await quota.open_captures(session, self._tenant)
 
     def _uploads(self, of: CaptureRow | Event) -> Uploads:
         folder = Event(tenant=of.tenant, capture_id=of.capture_id).folder
@@ -401,13 +371,6 @@ def _names(files: Sequence[api.NewFile | Announced]) -> set[str]:
 
 def _files(row: CaptureRow) -> list[Announced]:
     return [Announced.model_validate(file) for file in row.files]
-
-
-def _check_known(options: Options) -> None:
-    """A misspelt option would be passed on from stage to stage and followed by none."""
-    if options.model_extra:
-        name = min(options.model_extra)
-        raise RequestInvalid(f"options has no {name[:64]!r}; known are {', '.join(Options.model_fields)}")
 
 
 def wrapped(event: Event, what: str) -> Envelope:
