@@ -142,7 +142,7 @@ class Workers:
             artefacts=tuple(artefacts),
             usage=Usage(wall_seconds=2.5, cpu_seconds=2, peak_rss_mb=1),
             metrics={"images": 12, "posed": True, "masked": False, "world": {}, **metrics},
-            warnings=(),
+            warnings=(f"{stage} was unsure",) if stage in ("prepare", "package") else (),
             created=datetime.now(UTC),
         )
         key, body = manifest_key(event, stage, job), manifest.encode()

@@ -13,6 +13,8 @@ from contracts.envelope import Envelope
 from contracts.errors import StorageUnavailable, TooFewImages
 from contracts.events import CaptureFailed, DatasetUploaded, Event, Failure, JobProgress, Options
 from tests.gateway import BASE, Served, content, served
+from workers.gateway.database.tables import CaptureRow
+from workers.gateway.quota import ABANDONED
 from workers.gateway.record import STAGES
 from workers.gateway.uploads import Uploads
 from workers.runtime.storage import NotFound
@@ -323,6 +325,34 @@ async def test_progress_and_previews_are_told(site: Served) -> None:
         while (await site.status(id))["preview"]["up"] != [0, 0, 1]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert "latest.glb" in with_progress["preview"]["glb"]
+
+
+async def test_what_a_model_is_worth_is_told_and_stays_as_it_does(site: Served) -> None:
+    id = await site.uploaded()
+    event: Event = await announced(site, id)
+    for stage in STAGES[:3]:
+        event = await site.workers.do(stage, event)
+    judged = {"judged": {"grade": "weak"}, "weak": ["It is open."], "advice": "Go around it."}
+    await site.workers.do("package", event, **judged)
+    told = await site.until(id, "done")
+    assert told["quality"] == {"grade": "weak", "weak": ["It is open."], "advice": "Go around it."}
+    assert told["warnings"] == ["prepare was unsure", "package was unsure"]
+    await site.client.post(f"/v1/captures/{id}/retry", json={"stage": "reconstruct"})
+    again = await site.status(id)
+    assert (again["state"], again["poster"] is None, again["quality"]) == ("working", False, told["quality"])
+
+
+async def test_uploads_that_were_abandoned_do_not_count(tmp_path: Path) -> None:
+    async with served(tmp_path, max_open_captures=1) as site:
+        one = {"files": [{"name": "a.jpg", "bytes": 1}]}
+        id = (await site.client.post("/v1/captures", json=one)).json()["capture_id"]
+        await problem(await site.client.post("/v1/captures", json=one), 429, "quota_reached")
+        async with site.gateway.database.begin() as session:
+            row = await session.get(CaptureRow, ("default", id))
+            assert row is not None
+            row.updated -= ABANDONED
+        assert (await site.client.post("/v1/captures", json=one)).status_code == 201
+        assert (await site.client.get(f"/v1/captures/{id}/uploads")).status_code == 200
 
 
 async def test_a_deleted_capture_leaves_a_line(site: Served) -> None:

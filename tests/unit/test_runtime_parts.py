@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 from tests import captures
 from tests.captures import Rig
 from workers.cli import app
+from workers.gateway.settings import GatewaySettings
 from workers.runtime import http
 from workers.runtime.metrics import Metrics
-from workers.runtime.settings import SettingsError, from_environment
+from workers.runtime.settings import SettingsError, from_environment, read_settings
 
 runner = CliRunner()
 
@@ -48,6 +49,14 @@ def test_a_bad_setting_is_named(name: str, value: str, monkeypatch: pytest.Monke
     monkeypatch.setenv(f"PHOTOTWIN_{name}", value)
     with pytest.raises(SettingsError, match=f"PHOTOTWIN_{name}"):
         from_environment()
+
+
+def test_a_setting_that_is_no_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOTOTWIN_WEBHOOK_NETWORKS", "127.0.0.0/8")
+    with pytest.raises(SettingsError, match=r"PHOTOTWIN_WEBHOOK_NETWORKS: must be in JSON"):
+        read_settings(GatewaySettings)
+    monkeypatch.setenv("PHOTOTWIN_WEBHOOK_NETWORKS", '["127.0.0.0/8"]')
+    assert read_settings(GatewaySettings).webhook_networks
 
 
 async def test_metrics_and_health_are_served() -> None:

@@ -180,6 +180,17 @@ class Preview(Told):
     """Which way is up in it, where that is known."""
 
 
+class Quality(Told):
+    """What the finished model is worth, by its own photos; the report has it all."""
+
+    grade: Literal["good", "fair", "weak"]
+    """How well it agrees with them."""
+    weak: tuple[str, ...]
+    """What is weak, the gravest first; sentences."""
+    advice: str
+    """What to photograph next time; one plain sentence."""
+
+
 class CaptureStatus(Told):
     """A capture, and how far it is."""
 
@@ -211,6 +222,10 @@ class CaptureStatus(Told):
     """How it looks so far."""
     poster: str | None
     """Address of a picture of the finished model."""
+    quality: Quality | None
+    """Of that model. It stays, as the model does, until there is a new one."""
+    warnings: tuple[str, ...]
+    """What the stages noticed that may spoil the model; sentences."""
     error: Failure | None
     """Why it failed."""
     failed_stage: Stage | None

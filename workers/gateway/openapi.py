@@ -14,9 +14,9 @@ Every answer from 400 on is a problem document (RFC 9457) with a `code` for prog
 POST with an `Idempotency-Key` takes effect once, however often it is sent within a day.
 
 Webhooks are called with POST and the event as the broker has it (CloudEvents, JSON), signed as Standard
-Webhooks has it: `webhook-signature` is `v1,` and the base64 of HMAC-SHA256, by the secret after `whsec_`,
-over `webhook-id.webhook-timestamp.body`. One that is not answered with 2xx is tried again, for hours; one
-that comes twice has the same `webhook-id`.
+Webhooks has it: `webhook-signature` is `v1,` and the base64 of HMAC-SHA256, by the secret (what comes after
+`whsec_`, base64-decoded), over `webhook-id.webhook-timestamp.body`. One that is not
+answered with 2xx is tried again, for hours; one that comes twice has the same `webhook-id`.
 """
 
 _PROBLEM: dict[str, Any] = {

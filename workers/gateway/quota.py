@@ -1,6 +1,7 @@
 """How much a tenant may ask for."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, select
 
@@ -14,6 +15,7 @@ from workers.gateway.settings import GatewaySettings
 from workers.gateway.uploads import Announced
 from workers.runtime.folder import ASIDE
 
+ABANDONED = timedelta(days=1)
 LONGEST_NAME = 800
 """Bytes of a file's name: with what stands before it a key of a store has at most 1024."""
 
@@ -28,9 +30,11 @@ async def check(gateway: Gateway, session: Session, tenant: str) -> None:
 
 
 async def open_captures(session: Session, tenant: str) -> int:
-    """How many are being uploaded or worked on."""
+    """How many are being uploaded or worked on. An upload of which nothing was heard for `ABANDONED` does not
+    count, though it can be gone on with."""
+    uploading = (CaptureRow.state == "uploading") & (CaptureRow.updated > datetime.now(UTC) - ABANDONED)
     asked = select(func.count()).where(
-        CaptureRow.tenant == tenant, CaptureRow.state.in_(("uploading", "working", "review"))
+        CaptureRow.tenant == tenant, CaptureRow.state.in_(("working", "review")) | uploading
     )
     return await session.scalar(asked) or 0
 

@@ -24,7 +24,7 @@ from contracts.events import (
     Stage,
 )
 from contracts.fields import ManifestRef
-from workers.gateway.api import CaptureState, StageState
+from workers.gateway.api import CaptureState, Quality, StageState
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 INPUTS: dict[type[Event], Stage] = {
@@ -70,6 +70,10 @@ class Record(BaseModel):
     """Which way is up in the capture's world, where that is known."""
     poster: str | None = None
     """Key of the finished model's picture."""
+    quality: Quality | None = None
+    """Of the finished model."""
+    warnings: dict[Stage, tuple[str, ...]] = {}
+    """Of the latest results."""
     scan: float | None = None
     signal: float | None = None
     """From the first upload's end until a worker began, in seconds."""
@@ -156,11 +160,21 @@ def _with_result(
         seconds=(known.seconds or 0) + seconds,  # masks: of the proposal, and of the review
         result=ref,
     )
+    record = record.but(warnings={**record.warnings, stage: manifest.warnings})
+    if stage == "package":
+        record = record.but(quality=_quality(manifest))
     taken = manifest.metrics.get("taken") if stage == "prepare" else None
     if taken:
         first, last = (datetime.fromisoformat(taken[end]) for end in ("first", "last"))
         record = record.but(scan=round((last - first).total_seconds(), 3))
     return record
+
+
+def _quality(manifest: Manifest) -> Quality | None:
+    told = manifest.metrics
+    if "judged" not in told:  # by an older worker
+        return None
+    return Quality(grade=told["judged"]["grade"], weak=tuple(told["weak"]), advice=told["advice"])
 
 
 def _signalled(record: Record) -> Record:

@@ -33,6 +33,7 @@ from workers.gateway.links import s3 as s3_links
 from workers.gateway.links.folder import FolderLinks
 from workers.gateway.links.interface import Links
 from workers.gateway.live import look_around
+from workers.gateway.problems import Unauthorized
 from workers.gateway.removal import Remover
 from workers.gateway.settings import GatewaySettings
 from workers.gateway.silence import listen_for_silence
@@ -101,7 +102,7 @@ async def with_workers(folder: Path, host: str, port: int) -> None:
             ]
             try:
                 await publish(broker, await latest_inputs(data))  # what the last process was at
-                key = None if settings.auth == "none" else await _a_key(made.access)
+                key = None if settings.auth == "none" else await _a_key(made.access, folder / "key")
                 await listen(made, application(made), lambda at: _say(host, at, key))
             finally:
                 stop.set()
@@ -227,12 +228,19 @@ def _secret(path: Path) -> bytes:
     return path.read_bytes()
 
 
-async def _a_key(access: Access) -> str:
-    """For this run of it."""
+async def _a_key(access: Access, path: Path) -> str:
+    """The same each time, for the phone that has it: until somebody revokes it, or removes the file."""
+    with suppress(FileNotFoundError, Unauthorized):
+        await access.principal(f"Bearer {path.read_text()}")
+        return path.read_text()
     for row in await access.list_keys("default"):
         if row.name == KEY_NAME and row.revoked is None:
             await access.revoke(row.id)
-    return (await access.create_key("default", KEY_NAME))[1]
+    path.unlink(missing_ok=True)
+    key = (await access.create_key("default", KEY_NAME))[1]
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(key)
+    return key
 
 
 def _say(host: str, port: int, key: str | None) -> None:

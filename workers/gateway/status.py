@@ -40,6 +40,8 @@ class Teller:
             loss_curve=tuple(progress.curve) if progress else (),
             preview=await self._preview(progress, record),
             poster=await self._link(record.poster, "image/png"),
+            quality=record.quality,
+            warnings=tuple(said for stage in STAGES for said in record.warnings.get(stage, ())),
             error=record.error,
             failed_stage=record.failed_stage,
             advice=record.advice,

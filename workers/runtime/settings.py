@@ -6,6 +6,7 @@ or in `CREDENTIALS_DIRECTORY`, which systemd sets for a service with `LoadCreden
 """
 
 import os
+import re
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,8 +147,9 @@ def read_settings(kind: type[S]) -> S:
         first = error.errors(include_url=False, include_input=False)[0]
         name = "_".join(str(part) for part in first["loc"][:1]).upper()
         raise SettingsError(f"PHOTOTWIN_{name}: {first['msg'].removeprefix('Value error, ')}") from None
-    except Unparsable:  # of the one setting with a structure
-        raise SettingsError("PHOTOTWIN_RETRY_DELAYS: must be a list in JSON, such as [5, 30, 120]") from None
+    except Unparsable as error:  # of one with a structure: it is named, and nothing else is told of it
+        name = (re.findall(r'field "(\w+)"', str(error)) or ["?"])[0].upper()
+        raise SettingsError(f'PHOTOTWIN_{name}: must be in JSON, as [5, 30] or ["10.0.0.0/8"]') from None
     except OSError as error:
         raise SettingsError(f"a setting cannot be read: {error}") from None
 

@@ -123,11 +123,13 @@ class View {
     stages.show(status, mine);
     chart.show(status);
     result.latency(status.latency);
-    result.element.hidden = status.state !== "done";
-    if (status.state === "done")
+    // What was made before stays until there is a new one, and so does its place here.
+    const made = status.poster !== null && !status.preview;
+    result.element.hidden = !made;
+    if (made)
       result.show(status, shown).catch((error) => this.#trouble.replaceChildren(trouble(error)));
     else if (status.preview) shown.preview(status.preview);
-    else shown.nothing(waiting(status));
+    else shown.nothing(waiting(status, mine));
     this.#ask(status, mine);
   }
 
@@ -223,8 +225,8 @@ class View {
   }
 }
 
-function waiting({ state, stages }) {
-  if (state === "uploading") return "The photos are on their way.";
+function waiting({ state, stages }, mine) {
+  if (state === "uploading") return mine ? "The photos are on their way." : "Some of the photos are still to be sent.";
   if (state === "failed" || state === "cancelled" || state === "deleting") return "There is no model.";
   if (state === "review") return "The model is made when the outlines are checked.";
   const at = stages.find((stage) => stage.state !== "done");

@@ -1,7 +1,7 @@
 // What was made: files to download, the quality report, and where the time went.
 
 import { ask, send } from "./api.js";
-import { inBytes, inTime, make, pause, titled, trouble } from "./dom.js";
+import { inBytes, inTime, make, notice, pause, titled, trouble } from "./dom.js";
 
 const KNOWN = {
   "model.glb": "the model, for any 3D program",
@@ -35,7 +35,7 @@ export class Result {
   #more = make("details", { ontoggle: () => this.#open() }, make("summary", {}, "What it was made from"), this.#others);
   #report = make("p", {});
   #times = make("tbody");
-  #advice = make("p", {});
+  #advice = make("div", { class: "stack" });
   element = make(
     "div",
     { class: "stack", hidden: true },
@@ -90,7 +90,7 @@ export class Result {
     if (of === this.#of) return;
     this.#of = of;
     this.#id = status.capture_id;
-    this.#advice.textContent = status.advice ? `About the photos: ${status.advice}` : "";
+    this.#judge(status);
     try {
       const made = await ask(`/captures/${status.capture_id}/files`);
       this.#list(made.files);
@@ -104,6 +104,25 @@ export class Result {
       this.#of = "";
       throw error;
     }
+  }
+
+  // What it is worth, in words: a poor model does not look like a success.
+  #judge({ quality, warnings, advice }) {
+    const poor = quality && quality.grade !== "good";
+    this.#advice.replaceChildren();
+    if (poor)
+      this.#advice.append(
+        notice(
+          quality.grade === "weak" ? "bad" : "warn",
+          quality.grade === "weak"
+            ? "This model is weak: it does not look like its photos."
+            : "This model is fair: it differs from its photos in places.",
+          ...[...quality.weak.slice(0, 3), ...warnings],
+        ),
+      );
+    const said = quality?.advice || advice;
+    if (said && !(poor && /^Nothing to add/.test(said)))
+      this.#advice.append(make("p", {}, `About the photos: ${said}`));
   }
 
   // The first time counts: a later one may come out of the browser's cache.

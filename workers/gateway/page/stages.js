@@ -93,7 +93,7 @@ export class Indicators {
     else if (status.state === "working" && at.state === "waiting")
       this.#work.show("running", progress, "In the queue", STAGES[at.stage]);
     else if (at.state === "running")
-      this.#work.show("running", progress, STAGES[at.stage], at.eta_seconds === null ? at.step : left(at.eta_seconds));
+      this.#work.show("running", progress, STAGES[at.stage], at.eta_seconds === null ? plain(at.step) : left(at.eta_seconds));
     else this.#work.show("waiting", 0, "Not yet");
 
     if (status.state === "done") this.#model.show("done", 1, "Ready");
@@ -122,6 +122,26 @@ export class Indicators {
       );
   }
 }
+
+// Of what the workers call their steps; another one is told as it is.
+const STEPS = {
+  read: "looking at the photos",
+  reading: "looking at the photos",
+  "support plane": "finding what it stands on",
+  box: "finding where the object is",
+  hull: "cutting out its outline from all sides",
+  sweep: "measuring its surface",
+  rough: "a first shape",
+  refine: "working out the shape",
+  unwrap: "flattening the surface for its picture",
+  bake: "painting it from the photos",
+  judge: "comparing it with the photos",
+  hygiene: "checking the surface",
+  variants: "making its files",
+  pictures: "taking pictures of it",
+  write: "saving",
+};
+const plain = (step) => STEPS[step] || step;
 
 export class Stages {
   #rows = new Map();
@@ -185,6 +205,6 @@ class Row {
     );
     this.bar.value = state === "done" ? 1 : progress;
     this.bar.hidden = state !== "running";
-    write(this.step, state === "running" ? [step, eta === null ? "" : left(eta)].filter(Boolean).join(", ") : "");
+    write(this.step, state === "running" ? [plain(step), eta === null ? "" : left(eta)].filter(Boolean).join(", ") : "");
   }
 }

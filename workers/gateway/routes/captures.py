@@ -90,7 +90,8 @@ async def append(
 async def cancel(
     capture_id: Slug, request: Request, captures: Theirs, tells: Tells, asked: api.Cancel | None = None
 ) -> Response:
-    """Stop all work on it, within seconds. It can be retried."""
+    """Stop all work on it, within seconds. It can be retried, or, where its upload was not complete, be given
+    its files once more."""
 
     async def work() -> tuple[int, api.CaptureStatus]:
         reason = asked.reason if asked is not None else ""

@@ -19,7 +19,7 @@ from workers.gateway.database.tables import CaptureRow
 from workers.gateway.dependencies import Base, Tells, TheGateway, Theirs, asked_once
 from workers.gateway.gateway import Gateway
 from workers.gateway.problems import Absent, DecisionsRefused, StateConflict
-from workers.gateway.record import Record
+from workers.gateway.record import ENDED, Record
 from workers.runtime.storage import NotFound
 from workers.segment.review.apply import Choice, plan
 
@@ -103,6 +103,8 @@ async def decide(
 async def _proposed(captures: Captures, row: CaptureRow) -> MasksProposed:
     """Raises Absent where no masks were proposed for a review."""
     record = Record.model_validate(row.record)
+    if record.proposal is None and record.options.review and row.state not in ENDED:
+        raise Absent("the masks are not there yet; the capture waits for a review when they are")
     if record.proposal is None:
         raise Absent("no masks of this capture were proposed for a review; create it with options.review")
     event = (await captures.entry(row, record.proposal)).data
