@@ -96,7 +96,9 @@ export class Indicators {
       this.#work.show("running", progress, STAGES[at.stage], at.eta_seconds === null ? plain(at.step) : left(at.eta_seconds));
     else this.#work.show("waiting", 0, "Not yet");
 
-    if (status.state === "done") this.#model.show("done", 1, "Ready");
+    if (status.state === "done" && status.quality?.grade === "weak")
+      this.#model.show("review", 1, "Ready", "but weak: see below");
+    else if (status.state === "done") this.#model.show("done", 1, "Ready");
     else if (status.preview)
       this.#model.show(
         "running",
