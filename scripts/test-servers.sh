@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests run for real besides Python: RabbitMQ, the Ceph object gateway, PostgreSQL, Chromium,
-# and from npm what drives it, the glTF validator, AsyncAPI's schema, what a backend in JavaScript is made with, and
-# what the gateway's page shows models with.
+# Installs what the tests run for real besides Python: RabbitMQ, the Ceph object gateway, PostgreSQL, Prometheus,
+# Chromium, and from npm what drives it, the glTF validator, AsyncAPI's schema, what a backend in JavaScript is made with, and
+# what the gateway's page shows models with; and kustomize with the schemas that deploy/ is judged by.
 # Whatever is there already is left alone, and so is a server that the environment points the tests to.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -50,6 +50,11 @@ fi
 
 need "install Node.js 18 or newer with npm." node npm -- nodejs npm
 need "install Chromium." chromium -- chromium
+if ! command -v promtool >/dev/null; then
+    need "install Prometheus, with promtool." prometheus promtool -- prometheus
+    # As above.
+    [ ! -d /run/systemd/system ] || systemctl disable prometheus
+fi
 if ! cmp --silent tests/package-lock.json tests/node_modules/.installed; then
     npm ci --prefix tests --no-audit --no-fund --loglevel=error
     cp tests/package-lock.json tests/node_modules/.installed

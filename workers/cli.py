@@ -18,6 +18,7 @@ from workers import (
     cli_deadletter,
     cli_masks,
     cli_operations,
+    cli_schedule,
     cli_schemas,
     cli_topology,
     cli_weights,
@@ -70,6 +71,7 @@ app.add_typer(cli_weights.app, name="weights")
 app.command("compare-poses")(compare_poses)
 app.command()(cli_operations.cancel)
 app.command()(cli_operations.sweep)
+app.command()(cli_schedule.schedule)
 app.add_typer(cli_deadletter.app, name="deadletter")
 app.add_typer(cli_access.storage_app, name="storage")
 app.add_typer(cli_gateway.app, name="gateway")

@@ -27,6 +27,8 @@ management.ssl.ip = 127.0.0.1
 management.ssl.port = {management_tls}
 management.ssl.certfile = {certificate}
 management.ssl.keyfile = {key}
+prometheus.tcp.ip = 127.0.0.1
+prometheus.tcp.port = {metrics}
 log.console = true
 log.console.level = warning
 log.file = false
@@ -50,14 +52,16 @@ class Broker:
 
     url: str
     management_url: str
+    metrics_url: str
+    """Of the plugin rabbitmq_prometheus, without a path."""
     tls: Tls | None = None
 
     @classmethod
     def at(cls, url: str) -> Self:
-        """The broker at an AMQP URL, its management interface on the usual port of the same host."""
+        """The broker at an AMQP URL, with management and metrics on the usual ports of the same host."""
         parts = urlsplit(url)
         user = f"{parts.username or 'guest'}:{parts.password or 'guest'}"
-        return cls(url, f"http://{user}@{parts.hostname}:15672")
+        return cls(url, f"http://{user}@{parts.hostname}:15672", f"http://{parts.hostname}:15692")
 
 
 class RabbitMQ:
@@ -70,7 +74,7 @@ class RabbitMQ:
 
     def __init__(self, consumer_timeout: float | None = None) -> None:
         self._program = _server_program()
-        self._amqp, amqps, self._management, management_tls, distribution, epmd = free_ports(6)
+        self._amqp, amqps, self._management, management_tls, metrics, distribution, epmd = free_ports(7)
         self._keeper = Keeper()
         home = self._keeper.directory
         try:
@@ -82,6 +86,7 @@ class RabbitMQ:
         self.broker = Broker(
             f"amqp://guest:guest@127.0.0.1:{self._amqp}/",
             f"http://guest:guest@127.0.0.1:{self._management}",
+            f"http://127.0.0.1:{metrics}",
             Tls(
                 f"amqps://guest:guest@localhost:{amqps}/",
                 f"https://guest:guest@localhost:{management_tls}",
@@ -94,6 +99,7 @@ class RabbitMQ:
                 amqps=amqps,
                 management=self._management,
                 management_tls=management_tls,
+                metrics=metrics,
                 certificate=certificate,
                 key=key,
             )
@@ -103,7 +109,7 @@ class RabbitMQ:
             (home / "advanced.config").write_text(
                 f"[{{rabbit, [{{consumer_timeout, {timeout}}}, {{channel_tick_interval, 1000}}]}}].\n"
             )
-        (home / "enabled_plugins").write_text("[rabbitmq_management].\n")
+        (home / "enabled_plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].\n")
         cookie = home / ".erlang.cookie"
         cookie.write_text(secrets.token_hex(16))
         cookie.chmod(0o400)

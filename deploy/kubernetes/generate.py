@@ -1,0 +1,155 @@
+"""What follows from the code, as Kubernetes resources: `python deploy/kubernetes/generate.py` writes
+
+    rabbitmq/topology.yaml                    exchanges, queues, bindings, policies and users, for RabbitMQ's
+                                              messaging topology operator; what `phototwin topology apply` and
+                                              `topology users` do elsewhere
+    components/external-secrets/secrets.yaml  a Secret for each role, for the External Secrets Operator
+
+anew; a test fails where they differ from what is written. One resource a line: YAML that diffs well.
+"""
+
+import json
+import sys
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from broker.access import NOTHING, ROLES, grant, user_name  # noqa: E402
+from broker.management import PRIORITY  # noqa: E402
+from broker.topology import Topology  # noqa: E402
+from workers.runtime.s3_policy import ACCESS  # noqa: E402
+
+TOPOLOGY = Topology()
+CLUSTER = "rabbitmq"
+HOST = f"{CLUSTER}.phototwin.svc"
+SCALER = f"{TOPOLOGY.prefix}-keda"
+USERS = tuple(role for role in ROLES if role != "applier")
+"""Whoever applies the topology here is the operator, as the cluster's own administrator."""
+PROCESSES = tuple(role for role in ACCESS if role != "publisher")
+"""Those that run in the cluster; the publisher is a backend of somebody else's."""
+HEADER = "# Made by deploy/kubernetes/generate.py; change the code it reads, and run it again.\n"
+
+
+def topology() -> Iterator[dict[str, Any]]:
+    """Queues stay where their resources are deleted: they hold captures."""
+    for exchange in TOPOLOGY.exchanges():
+        yield _resource("Exchange", exchange.name, name=exchange.name, type=exchange.type, durable=True)
+    for queue in TOPOLOGY.queues():
+        arguments = dict(queue.arguments)
+        yield _resource(
+            "Queue",
+            queue.name,
+            name=queue.name,
+            type=arguments.pop("x-queue-type"),
+            durable=True,
+            deletionPolicy="retain",
+            **({"arguments": arguments} if arguments else {}),
+        )
+    for binding in TOPOLOGY.bindings():
+        what = zlib.crc32(f"{binding.exchange} {binding.routing_key}".encode())
+        yield _resource(
+            "Binding",
+            f"{binding.queue}-{what:08x}",
+            source=binding.exchange,
+            destination=binding.queue,
+            destinationType="queue",
+            routingKey=binding.routing_key,
+        )
+    for policy in TOPOLOGY.policies():
+        yield _resource(
+            "Policy",
+            policy.name,
+            name=policy.name,
+            pattern=policy.pattern,
+            applyTo="queues",
+            priority=PRIORITY,
+            definition=dict(policy.definition),
+        )
+    for role in USERS:
+        given, name = grant(TOPOLOGY, role), user_name(TOPOLOGY, role)
+        yield from _user(name, given.tags, given.configure, given.write, given.read)
+        for named, keys in given.topics.items():
+            yield _resource(
+                "TopicPermission",
+                f"{name}-{named}",
+                vhost="/",
+                userReference={"name": name},
+                permissions={"exchange": named, "write": keys, "read": NOTHING},
+            )
+    # Looks at the queues' lengths, by the management API.
+    yield from _user(SCALER, ("monitoring",), NOTHING, NOTHING, NOTHING)
+
+
+def secrets() -> Iterator[dict[str, Any]]:
+    """From `phototwin/ROLE` of the site's secret store, with the properties `password` (of RabbitMQ),
+    `s3_access_key`, `s3_secret_key` and, of the gateway, `database_url`."""
+    for role in dict.fromkeys((*USERS, *PROCESSES)):
+        data = {}
+        if role in PROCESSES:
+            data = {
+                "PHOTOTWIN_S3_ACCESS_KEY": "{{ .s3_access_key }}",
+                "PHOTOTWIN_S3_SECRET_KEY": "{{ .s3_secret_key }}",
+            }
+        if role in USERS:
+            name = user_name(TOPOLOGY, role)
+            data["PHOTOTWIN_AMQP_URL"] = f"amqps://{name}:{{{{ .password | urlquery }}}}@{HOST}:5671/"
+            data |= {"username": name, "password": "{{ .password }}"}
+        if role == "gateway":
+            data["PHOTOTWIN_DATABASE_URL"] = "{{ .database_url }}"
+        yield _secret(role, data)
+    login = {"username": SCALER, "password": "{{ .password }}"}
+    yield _secret("keda", login | {"host": f"https://{HOST}:15671/", "tls": "enable"})
+
+
+def files() -> Mapping[Path, str]:
+    return {
+        HERE / "rabbitmq/topology.yaml": _written(topology()),
+        HERE / "components/external-secrets/secrets.yaml": _written(secrets()),
+    }
+
+
+def _user(
+    name: str, tags: tuple[str, ...], configure: str, write: str, read: str
+) -> Iterator[dict[str, Any]]:
+    imported = {"name": name}
+    yield _resource("User", name, importCredentialsSecret=imported, **({"tags": list(tags)} if tags else {}))
+    permissions = {"configure": configure, "write": write, "read": read}
+    yield _resource("Permission", name, vhost="/", userReference={"name": name}, permissions=permissions)
+
+
+def _resource(kind: str, name: str, /, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "rabbitmq.com/v1beta1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": {**spec, "rabbitmqClusterReference": {"name": CLUSTER}},
+    }
+
+
+def _secret(role: str, data: Mapping[str, str]) -> dict[str, Any]:
+    label = {"rabbitmq.com/topology-operator": "true"}  # or the operator may not read it
+    template = {"metadata": {"labels": label}, "data": dict(data)}
+    return {
+        "apiVersion": "external-secrets.io/v1",
+        "kind": "ExternalSecret",
+        "metadata": {"name": f"{TOPOLOGY.prefix}-{role}"},
+        "spec": {
+            "refreshInterval": "1h",
+            "secretStoreRef": {"kind": "SecretStore", "name": "phototwin"},
+            "target": {"template": template},
+            "dataFrom": [{"extract": {"key": f"phototwin/{role}"}}],
+        },
+    }
+
+
+def _written(resources: Iterator[dict[str, Any]]) -> str:
+    return HEADER + "".join(f"---\n{json.dumps(resource)}\n" for resource in resources)
+
+
+if __name__ == "__main__":
+    for path, text in files().items():
+        path.write_text(text)

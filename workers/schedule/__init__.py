@@ -1,0 +1,1 @@
+"""A Kubernetes Job for each reconstruction that waits, for clusters without KEDA: `phototwin schedule`."""
