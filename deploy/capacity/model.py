@@ -4,8 +4,8 @@ worked on by replicas that a scaler adds and takes away. Times are in seconds.
 What is modelled: KEDA's look at the queues every so often, the start of a pod, a node that has to be
 provisioned first, replicas that are taken away once they are idle (SIGTERM has a job given back at no cost:
 this errs on the slow side), nodes that the provider takes back (spot), and checkpoints, from which the next
-replica goes on. What is not: failures and retries, tenants and lanes, the
-network, and that empty nodes are given up (then the first job after a pause waits for one).
+replica goes on. What is not: failures and retries, tenants and lanes, the network, and that empty nodes
+are given up (then the first job after a pause waits for one).
 """
 
 import heapq

@@ -327,6 +327,14 @@ async def test_progress_and_previews_are_told(site: Served) -> None:
     assert "latest.glb" in with_progress["preview"]["glb"]
 
 
+@pytest.mark.parametrize(("first", "then"), [("all.ZIP", "a.jpg"), ("a.jpg", "all.zip")])
+async def test_nothing_is_added_that_would_not_be_used(site: Served, first: str, then: str) -> None:
+    id = (await site.created(first))["capture_id"]
+    more = {"files": [{"name": then, "bytes": 3}]}
+    refused = await site.client.post(f"/v1/captures/{id}/files", json=more)
+    assert "zip" in (await problem(refused, 422, "request_invalid"))["detail"].lower()
+
+
 async def test_what_a_model_is_worth_is_told_and_stays_as_it_does(site: Served) -> None:
     id = await site.uploaded()
     event: Event = await announced(site, id)

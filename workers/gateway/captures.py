@@ -174,6 +174,11 @@ class Captures:
         quota.check_files(self._gateway.settings, (*have, *asked.files))
         if both := _names(have) & _names(asked.files):
             raise RequestInvalid(f"the capture has a file {min(both)} already; give the new one another name")
+        zips = sorted(name for name in _names(have) | _names(asked.files) if name.lower().endswith(".zip"))
+        if zips:
+            raise RequestInvalid(
+                f"of {zips[0]} and files beside it one would not be used; make a new capture"
+            )
         try:
             api.side_by_side((*have, *asked.files))
         except ValueError as error:
