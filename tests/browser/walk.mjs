@@ -282,6 +282,7 @@ const walks = {
       const files = [{ name: "a.jpg", bytes: 1 }];
       for (let number = 1; number <= 27; number++) await send("/captures", { name: `Thing ${number}`, files });
     });
+    await tab.reload(); // a list that was looked at while they came has them all
     const items = tab.locator(".item"),
       names = () => tab.locator(".item .strong").allInnerTexts();
     await items.nth(23).waitFor();
