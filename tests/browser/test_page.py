@@ -142,6 +142,10 @@ def test_a_key_is_asked_for_where_others_can_come(tmp_path: Path) -> None:
     with serving(tmp_path / "served", "0.0.0.0") as server:
         told = walked("keys", server.address, tmp_path, "phone", "light")
         listed = walked("list", server.address, tmp_path, "desktop", "dark")
+        before = server.address
+        server.stop()
+        server.start()
+        assert server.address == before  # with the key that the phone has
     assert told["address"].endswith("/#/")
     assert told["who"] == "phototwin serve, default"
     assert told["cookies"] == []

@@ -77,7 +77,9 @@ async def watched(rabbitmq: RabbitServer, s3: S3Server, tmp_path: Path) -> Async
         )
         ports = {"prepare": worker.port, "gateway": gateway.port}
         async with client:
-            with Prometheus(jobs(ports, rabbitmq), ROOT / "deploy/prometheus/rules") as prometheus:
+            with Prometheus(
+                jobs(ports, rabbitmq, ships.settings.prefix), ROOT / "deploy/prometheus/rules"
+            ) as prometheus:
                 async with asyncio.timeout(
                     PATIENCE
                 ):  # it takes seconds to find them; counters count from there
@@ -86,8 +88,9 @@ async def watched(rabbitmq: RabbitServer, s3: S3Server, tmp_path: Path) -> Async
                 yield Watched(ships, client, prometheus)
 
 
-def jobs(ports: dict[str, int], rabbitmq: RabbitServer) -> list[dict[str, Any]]:
-    """Those of the configuration that we ship, with addresses in place of names."""
+def jobs(ports: dict[str, int], rabbitmq: RabbitServer, prefix: str) -> list[dict[str, Any]]:
+    """Those of the configuration that we ship, with addresses in place of names. The RabbitMQ still has what
+    other tests left in it: of its queues only those with our prefix are seen."""
     ours = [{"targets": [f"127.0.0.1:{port}"], "labels": {"service": name}} for name, port in ports.items()]
     theirs = [{"targets": [rabbitmq.metrics_url.removeprefix("http://")]}]
     made = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yaml").read_text())["scrape_configs"]
@@ -95,6 +98,9 @@ def jobs(ports: dict[str, int], rabbitmq: RabbitServer) -> list[dict[str, Any]]:
         del job["dns_sd_configs"]
         job.pop("relabel_configs", None)
         job["static_configs"] = ours if job["job_name"] == "phototwin" else theirs
+        job["metric_relabel_configs"] = [
+            {"source_labels": ["queue"], "regex": rf"(?:{prefix}\..+)?", "action": "keep"}
+        ]
     return list(made)
 
 

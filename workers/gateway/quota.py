@@ -16,6 +16,7 @@ from workers.gateway.uploads import Announced
 from workers.runtime.folder import ASIDE
 
 ABANDONED = timedelta(days=1)
+"""An upload that has stood still for so long does not count against its tenant."""
 LONGEST_NAME = 800
 """Bytes of a file's name: with what stands before it a key of a store has at most 1024."""
 

@@ -3,6 +3,7 @@ again, under the ids that they say it by."""
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -31,16 +32,9 @@ async def rebuild(
 ) -> tuple[int, int, list[StorageDenied]]:
     """Captures looked at, events that were missing, and of each capture that our key to the store does not
     open, or not all of it, why. Raises StorageUnavailable."""
-    captures: dict[Key, list[Listed]] = {}
-    for entry in await store.below("captures/"):
-        _, tenant, capture_id, _ = (*entry.key.split("/", 3), "", "", "")[:4]
-        captures.setdefault((tenant, capture_id), []).append(entry)
+    captures = await in_store(store)
     new, denied = 0, list[StorageDenied]()
-    for key, entries in sorted(captures.items()):
-        try:
-            whose = Event(tenant=key[0], capture_id=key[1])
-        except ValidationError:  # not one of ours
-            continue
+    for whose, entries in captures:
         try:
             for envelope in await _events(store, whose, entries, settings):
                 new += await follower.apply(envelope)
@@ -48,6 +42,19 @@ async def rebuild(
         except StorageDenied as error:
             denied.append(error)
     return len(captures), new, denied
+
+
+async def in_store(store: ObjectStore) -> list[tuple[Event, list[Listed]]]:
+    """Every capture that the store has anything of, and what. Raises StorageUnavailable."""
+    captures: dict[Key, list[Listed]] = {}
+    for entry in await store.below("captures/"):
+        _, tenant, capture_id, _ = (*entry.key.split("/", 3), "", "", "")[:4]
+        captures.setdefault((tenant, capture_id), []).append(entry)
+    found = []
+    for (tenant, capture_id), entries in sorted(captures.items()):
+        with suppress(ValidationError):  # not one of ours
+            found.append((Event(tenant=tenant, capture_id=capture_id), entries))
+    return found
 
 
 async def _events(

@@ -4,7 +4,6 @@ published once more; whoever has done it says so again, and nobody does it twice
 import time
 from datetime import UTC, datetime, timedelta
 
-from pydantic import ValidationError
 from sqlalchemy import select
 
 from broker.interface import Broker, Message
@@ -14,9 +13,10 @@ from contracts.events import DatasetUploaded, Event, MasksReviewed, Stage, Uploa
 from workers.gateway.captures import wrapped
 from workers.gateway.database.session import Database
 from workers.gateway.database.tables import CaptureRow, JournalRow
+from workers.gateway.reconcile import in_store
 from workers.gateway.record import INPUTS, STAGES
 from workers.runtime.settings import Settings
-from workers.runtime.storage import Listed, ObjectStore
+from workers.runtime.storage import ObjectStore
 
 BEGIN: dict[type[Event], Stage] = {**INPUTS, MasksReviewed: "segment"}
 
@@ -58,16 +58,8 @@ async def unannounced(store: ObjectStore, older: timedelta) -> list[Envelope]:
     """Uploads of which no event has told anybody, and the last of whose files is older: announced here as
     whoever uploaded them would have, with the options left out. Those that were created by the gateway are
     its clients' to complete. Raises StorageUnavailable."""
-    captures: dict[tuple[str, str], list[Listed]] = {}
-    for entry in await store.below("captures/"):
-        _, tenant, capture_id, _ = (*entry.key.split("/", 3), "", "", "")[:4]
-        captures.setdefault((tenant, capture_id), []).append(entry)
     found = []
-    for (tenant, capture_id), entries in sorted(captures.items()):
-        try:
-            whose = Event(tenant=tenant, capture_id=capture_id)
-        except ValidationError:  # not one of ours
-            continue
+    for whose, entries in await in_store(store):
         within = {entry.key.removeprefix(whose.folder).partition("/")[0] for entry in entries}
         uploaded = [entry for entry in entries if entry.key.startswith(f"{whose.folder}upload/")]
         uploaded.sort(key=lambda entry: entry.key)  # the event's id is the same each time

@@ -115,8 +115,8 @@ export class Result {
         notice(
           quality.grade === "weak" ? "bad" : "warn",
           quality.grade === "weak"
-            ? "This model is weak: it does not look like its photos."
-            : "This model is fair: it differs from its photos in places.",
+            ? "This model is weak: it differs much from its photos."
+            : "This model is fair: it differs from its photos here and there.",
           ...[...quality.weak.slice(0, 3), ...warnings],
         ),
       );

@@ -106,6 +106,7 @@ export class Indicators {
         "Preview",
         "not finished",
       );
+    else if (status.poster) this.#model.show("done", 1, "From before", "until there is a new one");
     else this.#model.show("waiting", 0, status.state === "failed" || status.state === "cancelled" ? "None" : "Not yet");
   }
   #sending({ state, waiting, sent, total, received, count }) {
