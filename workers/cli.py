@@ -181,13 +181,14 @@ def _losses(result: dict[str, Any]) -> str:
 @app.command()
 def worker(
     stage: Annotated[Stage, typer.Argument(show_default=False)],
-    drain: Annotated[bool, typer.Option("--drain", help="End when the queue is empty.")] = False,
+    drain: Annotated[bool, typer.Option("--drain", help="End when nothing is left to do.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="End after one event too.")] = False,
 ) -> None:
     """Run one worker on RabbitMQ and S3; settings come from PHOTOTWIN_* variables.
 
     Example: `PHOTOTWIN_AMQP_URL=amqp://user:secret@rabbit/ phototwin worker prepare`
     """
-    do(service.run(stage, configured(), drain=drain))
+    do(service.run(stage, configured(), until="once" if once else "empty" if drain else "stopped"))
 
 
 @app.command()

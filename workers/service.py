@@ -9,16 +9,17 @@ from workers.runtime import http, logs, s3, tracing
 from workers.runtime.compute import Compute
 from workers.runtime.metrics import Metrics
 from workers.runtime.patience import end
-from workers.runtime.run_loop import RunLoop
+from workers.runtime.run_loop import RunLoop, Until
 from workers.runtime.settings import Settings
 from workers.runtime.vitals import Vitals
 from workers.runtime.weights import weights_at_hand
 from workers.stages import WORKERS
 
 
-async def run(stage: Stage, settings: Settings, *, drain: bool) -> None:
+async def run(stage: Stage, settings: Settings, *, until: Until = "stopped") -> None:
     """Until SIGTERM or SIGINT (the job at hand is finished, if that is soon, or given back for another
-    worker), or with `drain` until there is nothing to do. Raises BrokerUnavailable where RabbitMQ cannot be
+    worker), and with `until` "empty" or "once" no longer than there is something to do, or than one event
+    takes. Raises BrokerUnavailable where RabbitMQ cannot be
     reached at start or its topology is not whole, and SettingsError where the settings ask for what this
     worker cannot do."""
     logs.configure(settings.log_level)
@@ -53,7 +54,7 @@ async def run(stage: Stage, settings: Settings, *, drain: bool) -> None:
                 lambda: vitals.fault() or loop.fault(),
             ) as port:
                 log.info("worker started", stage=stage, http_port=port)
-                await loop.run(stop, drain=drain)
+                await loop.run(stop, until=until)
             await end(watching)
         finally:
             await compute.close()

@@ -68,7 +68,7 @@ def _plot(told: list[Told], path: Path) -> None:
         hours = [at / 3600 for at, _, _ in looks]
         above.plot(hours, [replicas for _, _, replicas in looks], label="replicas")
         above.plot(hours, [waiting for _, waiting, _ in looks], label="waiting")
-        above.set(title=f"{one.scenario.per_hour:,.0f} an hour{', GPUs' if one.scenario.gpu else ''}")
+        above.set(title=one.scenario.name)
         above.set(xlabel="hours", ylabel="reconstruct", xlim=(0, min(4, hours[-1])), ylim=(0, None))
         above.legend(frameon=False)
         below.hist(one.latencies, bins=60)

@@ -3,12 +3,11 @@ worked on by replicas that a scaler adds and takes away. Times are in seconds.
 
 What is modelled: KEDA's look at the queues every so often, the start of a pod, a node that has to be
 provisioned first, replicas that are taken away once they are idle (SIGTERM has a job given back at no cost:
-this errs on the slow side), nodes that the provider takes back (spot), and checkpoints, from which the next
-replica goes on. What is not: failures and retries, tenants and lanes, the network, and that empty nodes
-are given up (then the first job after a pause waits for one).
+this errs on the slow side), nodes that are given up when they are empty, or that the provider takes back
+(spot), and checkpoints, from which the next replica goes on. What is not: failures and retries, tenants and
+lanes, and the network.
 """
 
-import heapq
 import math
 import random
 from collections import deque
@@ -17,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import simpy
+
+from deploy.capacity.nodes import Node, NodePool, Nodes
 
 Steps = Generator[Any, Any, None]
 Draw = Callable[[random.Random], float]
@@ -33,16 +34,15 @@ class Stage:
     least: int = 1
     most: int = 1
     """Replicas; where both are the same nothing is scaled."""
+    nodes: NodePool | None = None
+    """What its replicas run on; None: there is room always."""
     cores: float = 1.0
     gpus: float = 0.0
     """What a replica asks for."""
     start: float = 0.0
     """From the decision to a replica that takes jobs, on a node that has room."""
-    provision: float = 0.0
-    """The same of a node more; `per_node` replicas have room there."""
-    per_node: int = 1
-    taken_back: float = 0.0
-    """How often in an hour a replica's node is, on average."""
+    once: bool = False
+    """A replica ends with its first job, as a Job's for one message does."""
     checkpoint: float = 30.0
     """At most so old is the state that the next replica goes on from."""
     poll: float = 15.0
@@ -85,22 +85,33 @@ class Usage:
 class Outcome:
     passages: list[Passage]
     usage: dict[str, Usage]
+    nodes: dict[str, Nodes]
+    """By their pool's name."""
 
 
 def simulate(stages: Sequence[Stage], arrivals: Sequence[float], *, seed: int = 0) -> Outcome:
     """Captures that arrive at these times, in this order, until the last one is done."""
     environment, rng = simpy.Environment(), random.Random(seed)
-    pools = [_Pool(environment, stage, random.Random(rng.random())) for stage in stages]
+    nodes = {
+        pool: Nodes(pool, lambda: environment.now, random.Random(rng.random()))
+        for pool in dict.fromkeys(stage.nodes for stage in stages)
+        if pool is not None
+    }
+    teams = [
+        _Team(environment, stage, nodes[stage.nodes] if stage.nodes else None, random.Random(rng.random()))
+        for stage in stages
+    ]
     passages = [Passage(arrived) for arrived in arrivals]
     end = environment.event()
     last = _count(len(passages), end)
-    for pool, following in zip(pools, [*(pool.put for pool in pools[1:]), last], strict=True):
-        pool.following = following
-    environment.process(_arrive(environment, pools[0], passages))
+    for team, following in zip(teams, [*(team.put for team in teams[1:]), last], strict=True):
+        team.following = following
+    environment.process(_arrive(environment, teams[0], passages))
     environment.run(until=end)
-    for pool in pools:
-        pool.account()
-    return Outcome(passages, {pool.stage.name: pool.usage for pool in pools})
+    for team in teams:
+        team.account()
+    usage = {team.stage.name: team.usage for team in teams}
+    return Outcome(passages, usage, {pool.name: there for pool, there in nodes.items()})
 
 
 def poisson(per_hour: float, seconds: float, seed: int = 0) -> list[float]:
@@ -124,23 +135,23 @@ class _Job:
     """What remains of one that was interrupted."""
 
 
-class _Pool:
+class _Team:
     """A stage's queue and its replicas."""
 
-    def __init__(self, environment: simpy.Environment, stage: Stage, rng: random.Random) -> None:
+    def __init__(
+        self, environment: simpy.Environment, stage: Stage, nodes: Nodes | None, rng: random.Random
+    ) -> None:
         self.stage, self.usage = stage, Usage()
         self.following: Callable[[_Job], None]
-        self._env, self._rng = environment, rng
+        self._env, self._nodes, self._rng = environment, nodes, rng
         self._jobs: deque[_Job] = deque()
         self._idle: deque[simpy.Event] = deque()
         """Each of a replica that waits: for a job, or for None, to go."""
         self._replicas = self._busy = self._surplus = 0
-        self._room: list[float] = []
-        """For replicas: from when on."""
         self._changed = 0.0
         self._too_many_since: float | None = None
         for _ in range(stage.least):
-            environment.process(self._replica(0.0))
+            environment.process(self._replica(there=True))
         if stage.most > stage.least:
             environment.process(self._scale())
 
@@ -160,21 +171,25 @@ class _Pool:
         self._busy += busy
         self.usage.most = max(self.usage.most, self._replicas)
 
-    def _replica(self, delay: float) -> Steps:
+    def _replica(self, *, there: bool = False) -> Steps:
+        """`there`: from the beginning."""
+        stage, now = self.stage, self._env.now
         self.account(replicas=1)
-        yield self._env.timeout(delay)
-        rate = self.stage.taken_back
-        ends = self._env.now + (self._rng.expovariate(rate / 3600) if rate else math.inf)
-        while self._env.now < ends:
-            job = yield from self._next(ends)
+        node = self._nodes.take(stage.cores, stage.gpus) if self._nodes else Node(now, now, math.inf, 0, 0)
+        yield self._env.timeout(max(0.0, node.ready - now))
+        yield self._env.timeout(0.0 if there else stage.start)
+        while self._env.now < node.ends:
+            job = yield from self._next(node.ends)
             if job is None:
                 break
-            yield from self._work(job, ends)
+            yield from self._work(job, node.ends)
+            if stage.once:
+                break
         self.account(replicas=-1)
-        if self._env.now < ends:
-            heapq.heappush(self._room, self._env.now)
-        elif self.stage.most == self.stage.least:  # else it is for the scaler to see
-            self._env.process(self._replica(self.stage.start + self.stage.provision))
+        if self._nodes:
+            self._nodes.give(node, stage.cores, stage.gpus)
+        if self._env.now >= node.ends and stage.most == stage.least:  # else it is for the scaler to see
+            self._env.process(self._replica())
 
     def _next(self, ends: float) -> Generator[Any, Any, _Job | None]:
         """A job; None when it is time to go."""
@@ -224,7 +239,7 @@ class _Pool:
             kept = min(self._surplus, wanted - there)
             self._surplus -= kept
             for _ in range(wanted - there - kept):
-                self._env.process(self._replica(self._delay()))
+                self._env.process(self._replica())
 
     def _take_away(self, count: int) -> None:
         if count == 0:
@@ -240,13 +255,8 @@ class _Pool:
             else:
                 self._surplus += 1
 
-    def _delay(self) -> float:
-        if not self._room:  # a node more
-            self._room = [self._env.now + self.stage.provision] * self.stage.per_node
-        return max(0.0, heapq.heappop(self._room) - self._env.now) + self.stage.start
 
-
-def _arrive(environment: simpy.Environment, first: _Pool, passages: list[Passage]) -> Steps:
+def _arrive(environment: simpy.Environment, first: _Team, passages: list[Passage]) -> Steps:
     for passage in passages:
         yield environment.timeout(passage.arrived - environment.now)
         first.put(_Job(passage, environment.now))

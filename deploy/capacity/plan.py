@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from deploy.capacity.model import Draw, Outcome, Stage, poisson, quantile, simulate
+from deploy.capacity.nodes import NodePool
 
 MEASURED = Path(__file__).with_name("measured.json")
 """What `python -m tests.bench.service_times` found."""
@@ -28,10 +29,13 @@ class Assumed:
     node_start: float = 120.0
     gpu_node_start: float = 240.0
     node_cores: float = 16.0
+    node_keep: float = 600.0
+    """An empty node is given up after so long."""
     taken_back: float = 0.05
     """Spot nodes an hour, those of reconstruct."""
     core_hour: float = 0.03
     gpu_hour: float = 0.60
+    """A node with one, its cores included."""
     gpu_speed: float = 4.0
     """By how much a GPU shortens reconstruct: nobody has measured it."""
     broker_messages: float = 800.0
@@ -49,11 +53,19 @@ class Scenario:
     hours: float
     """Of arrivals; the first half, with the cold start, is left out of what is told."""
     gpu: bool = False
+    once: bool = False
+    """A Job for each reconstruction (`--once`); else a Job does what there is, and ends when nothing is left
+    (`--drain`)."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.per_hour:,.0f}{' with GPUs' * self.gpu}{', a Job for each' * self.once}"
 
 
 SCENARIOS = (
     Scenario(10, 150),
     Scenario(1000, 4),
+    Scenario(1000, 4, once=True),
     Scenario(1000, 4, gpu=True),
     Scenario(100_000, 1.2),
     Scenario(100_000, 1.2, gpu=True),
@@ -105,6 +117,12 @@ def drawn(buckets: list[list[float]], mean: float) -> Draw:
     return draw
 
 
+STEADY = NodePool("steady", cores=ASSUMED.node_cores, start=ASSUMED.node_start, keep=ASSUMED.node_keep)
+"""For all but reconstructions."""
+SPOT = replace(STEADY, name="spot", taken_back=ASSUMED.taken_back)
+GPU = replace(SPOT, name="gpu", gpus=1.0, start=ASSUMED.gpu_node_start)
+
+
 def stages_of(scenario: Scenario, found: dict[str, Any]) -> tuple[Stage, ...]:
     made = []
     for name, told in found["stages"].items():
@@ -118,16 +136,15 @@ def stages_of(scenario: Scenario, found: dict[str, Any]) -> tuple[Stage, ...]:
             drawn(told["buckets"], mean),
             least=1,
             most=most,
+            nodes=STEADY,
             cores=found["cores"],
             start=ASSUMED.pod_start,
-            provision=ASSUMED.node_start,
-            per_node=int(ASSUMED.node_cores // found["cores"]),
             poll=ASSUMED.poll,
         )
         if name == "reconstruct":  # a ScaledJob, on nodes that may be taken back
-            stage = replace(stage, least=0, cooldown=0.0, taken_back=ASSUMED.taken_back)
+            stage = replace(stage, least=0, cooldown=0.0, once=scenario.once, nodes=SPOT)
         if gpu:
-            stage = replace(stage, gpus=1.0, per_node=1, provision=ASSUMED.gpu_node_start)
+            stage = replace(stage, gpus=1.0, nodes=GPU)
         made.append(stage)
     return tuple(made)
 
@@ -139,16 +156,16 @@ def run(scenario: Scenario, found: dict[str, Any], seed: int = 1) -> Told:
     settled = [p for p in outcome.passages if p.arrived >= seconds / 2]
     moved = 8 * found["upload_bytes"] / (1e6 * ASSUMED.upload_mbit)
     moved += 8 * found["model_bytes"] / (1e6 * ASSUMED.download_mbit)
-    usage = outcome.usage
-    cores = sum(stage.cores * usage[stage.name].alive for stage in stages) / 3600
-    gpus = sum(stage.gpus * usage[stage.name].alive for stage in stages) / 3600
+    paid = {name: nodes.paid() / 3600 for name, nodes in outcome.nodes.items()}
+    gpus = paid.pop("gpu", 0.0)
+    cost = ASSUMED.core_hour * ASSUMED.node_cores * sum(paid.values()) + ASSUMED.gpu_hour * gpus
     messages = scenario.per_hour / 3600 * found["messages"]
     return Told(
         scenario,
         outcome,
         stages,
         tuple(moved + passage.seconds for passage in settled),
-        (cores * ASSUMED.core_hour + gpus * ASSUMED.gpu_hour) / len(outcome.passages),
+        cost / len(outcome.passages),
         gpus / scenario.hours,
         messages,
         math.ceil(messages / (ASSUMED.headroom * ASSUMED.broker_messages)),
@@ -159,10 +176,11 @@ def run(scenario: Scenario, found: dict[str, Any], seed: int = 1) -> Told:
 def table(told: list[Told]) -> str:
     """In Markdown."""
     lines = [
-        "| captures an hour | replicas at most: prepare, segment, reconstruct, package | latency p50, p95, s "
+        "| captures an hour | replicas at most: prepare, segment, reconstruct, package "
+        "| nodes at most: steady, reconstruct's | latency p50, p95, s "
         "| waiting p50, p95, s | of it reconstruct p95, s | busy | GPU hours an hour | cost of a model "
         "| messages a second, brokers | store, MB a second |",
-        "|" + " --- |" * 10,
+        "|" + " --- |" * 11,
     ]
     for one in told:
         settled = [p for p in one.outcome.passages if p.arrived >= 1800 * one.scenario.hours]
@@ -171,8 +189,9 @@ def table(told: list[Told]) -> str:
         used = one.outcome.usage.values()
         busy = sum(usage.busy for usage in used) / sum(usage.alive for usage in used)
         replicas = ", ".join(str(one.outcome.usage[stage.name].most) for stage in one.stages)
+        nodes = ", ".join(str(there.most) for there in one.outcome.nodes.values())
         lines.append(
-            f"| {one.scenario.per_hour:,.0f}{' with GPUs' if one.scenario.gpu else ''} | {replicas} "
+            f"| {one.scenario.name} | {replicas} | {nodes} "
             f"| {quantile(one.latencies, 0.5):.0f}, {quantile(one.latencies, 0.95):.0f} "
             f"| {quantile(waits, 0.5):.1f}, {quantile(waits, 0.95):.1f} | {quantile(rebuilt, 0.95):.1f} "
             f"| {busy:.0%} | {one.gpu_hours:.1f} | {one.cost:.4f} "

@@ -74,7 +74,7 @@ class Nursery:
                 arm(Fate(str(boundary), int(passing), self._done(os.getpid()), self._diary))
             if self._without is not None:
                 SAFEGUARDS[self._without]()
-            asyncio.run(service.run(stage, from_environment(), drain=False))
+            asyncio.run(service.run(stage, from_environment()))
             status = 0
         except Exception as error:
             print(f"{stage}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)

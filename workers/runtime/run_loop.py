@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from broker.intake import Intake, Turns
 from broker.interface import Broker, Delivery
@@ -29,6 +29,7 @@ LONG_SECONDS = 1.0
 FAREWELL_SECONDS = 5.0
 """Of the grace period, for handing over a job that is not finished within the rest of it."""
 FULL_PAUSE = 5.0
+Until = Literal["stopped", "empty", "once"]
 Arrivals = Callable[[], Awaitable[None]]
 
 
@@ -61,10 +62,10 @@ class RunLoop:
             return None
         return "starting: not all queues are listened to yet"
 
-    async def run(self, stop: asyncio.Event, *, drain: bool = False) -> None:
-        """Until `stop` is set (the job at hand is then finished, if that is soon, or given back), or with
-        `drain` until there is nothing to do."""
-        stage, chores = self._stage, self._chores
+    async def run(self, stop: asyncio.Event, *, until: Until = "stopped") -> None:
+        """Until `stop` is set (the job at hand is then finished, if that is soon, or given back); with
+        `until` "empty" or "once" no longer than there is something to do, or than one event takes."""
+        stage, chores, drain = self._stage, self._chores, until != "stopped"
         beside = [chores.heed_cancellations(), chores.bury_lost(stage)]
         if not drain:
             beside.append(chores.sort(stage))
@@ -75,7 +76,7 @@ class RunLoop:
             self._listening = True
             intake = Intake(inbox, turns, self._deaf)
             arrivals = partial(chores.sort_all, stage, inbox) if drain else None
-            jobs = asyncio.create_task(self._jobs(intake, stop, arrivals))
+            jobs = asyncio.create_task(self._jobs(intake, stop, arrivals, once=until == "once"))
             try:
                 await asyncio.wait({jobs, *aside}, return_when=asyncio.FIRST_COMPLETED)
                 for task in (jobs, *aside):
@@ -85,7 +86,9 @@ class RunLoop:
                 await end(jobs, *aside)
                 self._shell.close()
 
-    async def _jobs(self, intake: Intake, stop: asyncio.Event, arrivals: Arrivals | None) -> None:
+    async def _jobs(
+        self, intake: Intake, stop: asyncio.Event, arrivals: Arrivals | None, *, once: bool
+    ) -> None:
         stopping = asyncio.create_task(stop.wait())
         while (delivery := await self._next(intake, stop, stopping, arrivals)) is not None:
             job = asyncio.create_task(self._shell.handle(delivery))
@@ -100,6 +103,8 @@ class RunLoop:
                     job.result()  # a bug in the shell itself: end, and let the message come again
             finally:
                 await end(job)
+            if once:
+                break
         stopping.cancel()
         await self._hush(intake)
 

@@ -14,7 +14,7 @@ from workers.runtime.settings import SettingsError
 MANAGER = "phototwin-schedule"
 KEEP_SECONDS = 600
 """For which a finished Job stays, where the manifest does not say."""
-COMMAND = ["worker", "reconstruct", "--drain"]
+COMMANDS = tuple(["worker", "reconstruct", how] for how in ("--once", "--drain"))
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,11 @@ def _check(path: Path, spec: dict[str, Any]) -> None:
     workers = [
         each
         for each in containers
-        if [*(each.get("command") or []), *(each.get("args") or [])][-len(COMMAND) :] == COMMAND
+        if [*(each.get("command") or []), *(each.get("args") or [])][-3:] in COMMANDS
     ]
-    if not workers:  # without --drain they would never end
-        raise SettingsError(f"--template: {path} has no container that runs `phototwin {' '.join(COMMAND)}`")
+    if not workers:  # else they would never end
+        wanted = " or ".join(f"`phototwin {' '.join(command)}`" for command in COMMANDS)
+        raise SettingsError(f"--template: {path} has no container that runs {wanted}")
     if not (workers[0].get("startupProbe") or workers[0].get("readinessProbe")):
         raise SettingsError(
             f"--template: {path} must have a startupProbe or a readinessProbe: it tells which Jobs have begun"
