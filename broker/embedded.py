@@ -194,6 +194,9 @@ class Broker:
     async def listeners(self, queue: str) -> int:
         return self._queues[queue].consumers
 
+    def fault(self) -> str | None:
+        return None
+
     async def close(self) -> None:
         self._closed = True
         for timer in self._timers:

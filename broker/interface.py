@@ -118,4 +118,7 @@ class Broker(Protocol):
     async def listeners(self, queue: str) -> int:
         """How many consume from it."""
 
+    def fault(self) -> str | None:
+        """One sentence where it cannot be reached at present, else None."""
+
     async def close(self) -> None: ...

@@ -43,6 +43,9 @@ class Broker:
         self._timeout = timeout
         self._transient: AbstractRobustChannel | None = None
         self._checked: object = None
+        self._lost: dict[AbstractRobustConnection, str] = {}
+        for connection in (publishing, consuming):
+            connection.close_callbacks.add(self._note)
         found = getattr(self._connection(), "server_properties", None) or {}
         self.version = Version.parse(str(found.get("version", "")))
 
@@ -224,8 +227,12 @@ class Broker:
         """One sentence where a connection is down (it is then being made again), else None."""
         for name, connection in (("publishing", self._publishing), ("consuming", self._consuming)):
             if not connection.connected.is_set():
-                return f"the {name} connection to RabbitMQ is down"
+                return f"the {name} connection to RabbitMQ is down{self._lost.get(connection, '')}"
         return None
+
+    def _note(self, connection: Any, error: BaseException | None = None) -> None:
+        """Why it ended, or could not be made again."""
+        self._lost[connection] = f": {type(error).__name__}: {error}"[:500] if error else ""
 
     async def blocked(self) -> bool:
         """Whether the broker has asked us to publish nothing for a while."""

@@ -3,12 +3,16 @@
 import asyncio
 import json
 import signal
+import sys
+from dataclasses import replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
 
 from broker.deadletter import WORKERS, CannotReplay, Filter, Held, browse
+from contracts.errors import table
 from workers.console import AsJson, configured, connect, do, fail
 from workers.runtime import logs, s3
 from workers.runtime.chores import Chores
@@ -55,10 +59,9 @@ def list_letters(
         if as_json:
             print(json.dumps(summaries, indent=1))
             return
-        for summary in summaries:
-            whose = f"{summary['tenant']}/{summary['capture_id']} generation {summary['generation']}"
+        for held, summary in zip(found, summaries, strict=True):
             said = f"{summary['code']}: {summary['message']}"
-            print(f"{summary['id']}  {summary['time']}  {summary['worker']}  {whose}  {said}"[:300])
+            print(f"{_id(held)}  {summary['time']}  {summary['worker']}  {_capture(held)}  {said}"[:300])
         print(f"{len(summaries)} dead letters")
 
     _with(wanted, show, as_json)
@@ -100,7 +103,7 @@ def replay(
     dry_run: DryRun = False,
 ) -> None:
     """Give dead letters to their workers once more, as a generation of their own (1000, 2000, ...): all is
-    computed again.
+    computed again. Ends with 1 where there was none to replay.
 
     Example: `phototwin deadletter replay --code compute_died --dry-run`
     """
@@ -114,13 +117,15 @@ def replay(
                 generation = held.next_generation
                 if not dry_run:
                     await held.replay(broker, broker.topology)
-                    done += 1
+                done += 1
                 print(
                     f"{'would replay' if dry_run else 'replayed'} {_whose(held)} as generation {generation}"
                 )
             except CannotReplay as error:
                 print(f"left: {error}")
-        print(f"{done} of {len(found)} replayed")
+        print(f"{0 if dry_run else done} of {len(found)} replayed")
+        if not done:
+            fail("none of these can be replayed" if found else "there is no such dead letter")
 
     _with(wanted, replay_each)
 
@@ -136,6 +141,9 @@ def drop(
     before: Before = None,
     everything: All = False,
     dry_run: DryRun = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask: `--all` needs it where nobody is at a terminal.")
+    ] = False,
 ) -> None:
     """Remove dead letters for good; their captures have been told that they failed.
 
@@ -143,6 +151,9 @@ def drop(
     """
     wanted = _meant(id, worker, code, tenant, capture_id, since, before)
     _all_or_some(wanted, everything)
+
+    if wanted.is_everything and not (yes or dry_run):
+        wanted = _asked(wanted)
 
     async def drop_each(found: list[Held], _: Any) -> None:
         for held in found:
@@ -196,6 +207,8 @@ def _with(wanted: Filter, action: Any, as_json: bool = False) -> None:
         broker = await connect(settings)
         try:
             async with browse(broker, settings.topology, wanted) as found:
+                if not found and wanted.code is not None and wanted.code not in table():
+                    fail(f"{wanted.code} is no code{_near(wanted.code)}; errors.json has them all")
                 await action(found, broker)
         finally:
             await broker.close()
@@ -232,7 +245,39 @@ def _all_or_some(wanted: Filter, everything: bool) -> None:
         fail("say which dead letters by a filter, or --all")
 
 
+def _near(code: str) -> str:
+    near = get_close_matches(code, table(), n=1)
+    return f": {near[0]} is meant, maybe" if near else ""
+
+
+def _asked(wanted: Filter) -> Filter:
+    """Those of now, which somebody wants dropped. Asked while we hold none: a person takes their time."""
+    if not sys.stdin.isatty():
+        fail("nobody is at a terminal to be asked: --yes removes them all, --dry-run shows them")
+    there = 0
+
+    async def count(found: list[Held], _: Any) -> None:
+        nonlocal there
+        there = len(found)
+
+    _with(wanted, count)
+    now = datetime.now(UTC)
+    if there and not typer.confirm(f"Remove all {there} dead letters for good?"):
+        fail("nothing was dropped")
+    return replace(wanted, before=now)
+
+
+def _id(held: Held) -> str:
+    return held.letter.message.id or "(without an id)"
+
+
+def _capture(held: Held) -> str:
+    event = held.letter.event
+    if event is None:
+        return "of a capture that cannot be read"
+    return f"{event.tenant}/{event.capture_id} generation {event.generation}"
+
+
 def _whose(held: Held) -> str:
     summary = held.letter.summary()
-    capture = f"{summary['tenant']}/{summary['capture_id']} generation {summary['generation']}"
-    return f"{summary['id']} of {summary['worker']} ({capture}, {summary['code']})"
+    return f"{_id(held)} of {summary['worker']} ({_capture(held)}, {summary['code']})"

@@ -1,6 +1,9 @@
 """`phototwin cancel` and `phototwin sweep`: what operating an installation takes, besides dead letters."""
 
+import asyncio
 import json
+import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -8,11 +11,16 @@ from pydantic import ValidationError
 
 from broker.interface import Message
 from contracts.envelope import Envelope, event_id, new_traceparent
-from contracts.events import CaptureCancelled
+from contracts.errors import StorageUnavailable
+from contracts.events import CaptureCancelled, Event
 from workers.console import AsJson, configured, connect, do, fail
 from workers.runtime import s3
+from workers.runtime.settings import Settings
 from workers.runtime.sweep import Swept
 from workers.runtime.sweep import sweep as sweep_store
+
+KNOWN_SECONDS = 5.0
+"""The store is asked for no longer: the cancellation is out, and that is what counts."""
 
 
 def cancel(
@@ -37,15 +45,36 @@ def cancel(
         traceparent=new_traceparent(),
     )
 
-    async def publish() -> None:
-        broker = await connect(configured())
+    settings = configured()
+
+    async def publish() -> bool:
+        broker = await connect(settings)
         try:
             await broker.publish(Message(envelope.encode(), event.routing_key, envelope.id))
         finally:
             await broker.close()
+        return await _is_known(event, settings)
 
-    do(publish())
+    known = do(publish())
     print(f"asked to cancel {tenant}/{capture_id}, generation {generation} and those before it")
+    if not known:
+        print(
+            f"phototwin: the store has nothing of {tenant}/{capture_id}: is that its id? A capture that gets "
+            f"this id later has to be published as generation {generation + 1}",
+            file=sys.stderr,
+        )
+
+
+async def _is_known(event: Event, settings: Settings) -> bool:
+    """Whether the store has more of a capture than that it ended; yes where that cannot be told."""
+    ended = f"{event.folder}outcomes/"
+    with suppress(StorageUnavailable, TimeoutError):
+        async with asyncio.timeout(KNOWN_SECONDS), s3.connect(settings) as store:
+            async for entry in store.listing(event.folder):
+                if not entry.key.startswith(ended):
+                    return True
+            return False
+    return True
 
 
 def sweep(

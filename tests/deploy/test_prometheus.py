@@ -1,5 +1,6 @@
 """Rules and scrape configurations: by Prometheus' own judge, and against the code that they speak of."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -11,9 +12,11 @@ import yaml
 
 from broker.topology import CONSUMES, MOST_MESSAGES, Topology
 from contracts.events import EVENTS
+from tests.deploy.kubernetes import pods
 from workers.gateway import metrics as gateway_metrics
 from workers.gateway.settings import GatewaySettings
 from workers.runtime.metrics import Metrics
+from workers.schedule.scheduler import Metrics as SchedulerMetrics
 
 FOLDER = Path(__file__).parents[2] / "deploy/prometheus"
 RULES = sorted((FOLDER / "rules").glob("*.yaml"))
@@ -22,10 +25,15 @@ SUFFIXES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_cou
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
-def promtool(*arguments: str | Path) -> None:
+OPERATORS = {"part-of": "rabbitmq", "component": "rabbitmq", "name": "rabbitmq"}
+"""What RabbitMQ's cluster operator labels its pods with."""
+
+
+def promtool(*arguments: str | Path) -> str:
     assert shutil.which("promtool"), "promtool is not installed: run scripts/test-servers.sh"
     done = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def rules(kind: str) -> list[dict[str, Any]]:
@@ -83,6 +91,66 @@ def test_the_configuration_for_kubernetes_but_for_its_discovery(tmp_path: Path) 
     promtool("check", "config", tmp_path / "prometheus.yaml")
 
 
+def test_only_pods_of_ours_are_scraped(tmp_path: Path) -> None:
+    """By Prometheus' own relabelling, of what its discovery would say of each pod."""
+    ours = {pod.name: pod.labels for pod in pods("cpu") if pod.metadata.get("annotations")}
+    assert set(CONSUMES) | {"gateway"} <= set(ours)
+    found = [discovered("phototwin", labels) for labels in ours.values()]
+    found += [discovered("phototwin", labels_of(OPERATORS))]
+    found += [
+        discovered("gpu-operator", labels_of({"name": "nvidia-dcgm-exporter", "component": "exporter"}))
+    ]
+    found += [
+        discovered("shop", labels_of(OPERATORS)),
+        discovered("shop", labels_of({"part-of": "shop", "name": "web"})),
+        discovered("phototwin", labels_of({"part-of": "shop", "name": "web"})),
+        discovered("shop", {}),
+    ]
+    told = yaml.safe_load((FOLDER / "kubernetes.yaml").read_text())
+    for job in told["scrape_configs"]:
+        job["static_configs"] = [
+            {"targets": [f"10.0.0.{place}"], "labels": labels} for place, labels in enumerate(found)
+        ]
+        del job["kubernetes_sd_configs"]
+    del told["rule_files"]
+    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(told))
+    scraped = {
+        job: [
+            (each["labels"]["job"], each["labels"]["service"] if job == "phototwin" else None)
+            for each in json.loads(promtool("check", "service-discovery", tmp_path / "prometheus.yaml", job))
+            if each["labels"]
+        ]
+        for job in ("phototwin", "rabbitmq-queues")
+    }
+    expected = [("phototwin", labels["app.kubernetes.io/name"]) for labels in ours.values()]
+    expected += [("rabbitmq", "rabbitmq"), ("dcgm", "nvidia-dcgm-exporter")]
+    assert sorted(scraped["phototwin"]) == sorted(expected)
+    assert scraped["rabbitmq-queues"] == [("rabbitmq-queues", None)]
+
+
+def labels_of(short: dict[str, str]) -> dict[str, str]:
+    return {f"app.kubernetes.io/{name}": value for name, value in short.items()}
+
+
+def discovered(namespace: str, labels: dict[str, str]) -> dict[str, str]:
+    said = {f"label_{name}": value for name, value in labels.items()}
+    said |= {"annotation_prometheus.io/scrape": "true", "annotation_prometheus.io/port": "9400"}
+    said |= {"ip": "10.0.0.1", "phase": "Running"}
+    pod = {f"pod_{name}": value for name, value in said.items()} | {"namespace": namespace}
+    return {"__meta_kubernetes_" + re.sub(r"\W", "_", name): value for name, value in pod.items()}
+
+
+def test_every_severity_has_somebody_to_tell() -> None:
+    for path in (FOLDER / "prometheus.yaml", FOLDER / "kubernetes.yaml"):
+        (sent,) = yaml.safe_load(path.read_text())["alerting"]["alertmanagers"]
+        assert sent == {"static_configs": [{"targets": ["alertmanager:9093"]}]}
+    told = yaml.safe_load((FOLDER / "alertmanager.yaml").read_text())
+    (critical,) = told["route"]["routes"]
+    assert critical["matchers"] == ['severity="critical"']
+    used = [critical["receiver"], told["route"]["receiver"]]
+    assert used == [receiver["name"] for receiver in told["receivers"]]
+
+
 def test_what_is_scraped_is_what_there_is() -> None:
     jobs = {
         path.stem: {job["job_name"]: job for job in yaml.safe_load(path.read_text())["scrape_configs"]}
@@ -97,7 +165,8 @@ def test_what_is_scraped_is_what_there_is() -> None:
 
 
 def test_rules_name_metrics_that_exist() -> None:
-    families = [*Metrics().registry.collect(), *gateway_metrics.REGISTRY.collect()]
+    registries = (Metrics().registry, gateway_metrics.REGISTRY, SchedulerMetrics().registry)
+    families = [family for registry in registries for family in registry.collect()]
     ours = {family.name + suffix for family in families for suffix in SUFFIXES[family.type]}
     recorded = {rule["record"] for rule in rules("record")}
     for rule in (*rules("alert"), *rules("record")):

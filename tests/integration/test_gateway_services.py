@@ -161,11 +161,17 @@ async def test_an_index_that_was_lost_is_made_again(
     assert [s["state"] for s in after["stages"]] == [s["state"] for s in before["stages"]]
 
     waits = site.ships.command("reconcile", "--quiet", "0")
-    assert waits.stdout.splitlines() == [NOT_STUCK.format(2)]
+    first, passed, _ = waits.stdout.splitlines()
+    assert first == f"{NOT_STUCK.format(2)}; 1 more may be, and were passed over"
+    assert passed.startswith("passed over: segment: not looked at, 1 wait for it")
+    named = site.ships.command("reconcile", "--publish", "--capture-id", id, "--tenant", "shop")
+    assert named.stdout.splitlines()[1:] == [f"published again: {id} of tenant shop, after poses.ready"]
+    assert await site.ships.depth("segment") == 2
     queues = site.ships.settings.topology.live_queues("segment")
     async with site.ships.broker.inbox(queues) as inbox:
-        (taken,) = filter(None, [await inbox.take(queue) for queue in queues])
-        await taken.ack()  # by nobody who would work on it
+        for queue in queues:
+            while (taken := await inbox.take(queue)) is not None:
+                await taken.ack()  # by nobody who would work on it
     lost = site.ships.command("reconcile", "--quiet", "0", "--publish")
     assert lost.stdout.splitlines()[1:] == [f"stuck: {id} of tenant shop, after poses.ready"]
     assert await site.ships.depth("segment") == 1

@@ -48,7 +48,7 @@ DELETES = {
     "operator": set(),
     "sweeper": {"upload", "dataset", "masks", "mesh", "checkpoints", "previews"},
 }
-SURVEYS = {"gateway", "sweeper"}
+SURVEYS = {"gateway", "sweeper", "operator"}
 WITHIN = (
     "capture.json",
     "announced/0.json",

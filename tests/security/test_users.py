@@ -10,6 +10,9 @@ import aio_pika
 import pytest
 
 from broker import access
+from broker.management import Management
+from broker.rabbitmq import Broker
+from broker.topology import Topology
 from tests.servers.rabbitmq import Broker as RabbitServer
 from workers import cli
 
@@ -50,6 +53,34 @@ def test_users_are_made_once_and_their_passwords_kept_until_rotated(
     for path in into.glob("*/*"):
         assert path.stat().st_mode & 0o777 == 0o600
         assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+async def test_who_is_refused_says_so(rabbitmq: RabbitServer) -> None:
+    """Its password was rotated while it ran, and then its connections ended."""
+    management, name = Management.of(rabbitmq.url, rabbitmq.management_url), f"worn-{uuid.uuid4().hex[:8]}"
+    await management.put_user(name, "the old one", ())
+    await management.permit(name, ".*", ".*", ".*")
+    parts = urlsplit(rabbitmq.url)
+    own = parts._replace(netloc=f"{name}:the%20old%20one@{parts.netloc.rpartition('@')[2]}")
+    broker = await Broker.connect(own.geturl(), Topology(), name=name)
+    try:
+        assert broker.fault() is None
+        await management.put_user(name, "the new one", ())
+        for connection in (broker._publishing, broker._consuming):
+            assert connection.transport is not None
+            await connection.transport.connection.close(ConnectionResetError("the node is restarted"))
+        async with asyncio.timeout(60):
+            while "ACCESS_REFUSED" not in (broker.fault() or ""):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        said = broker.fault() or ""
+        assert said.startswith("the publishing connection to RabbitMQ is down: ProbableAuthenticationError")
+        assert "old" not in said
+        await management.put_user(name, "the old one", ())
+        async with asyncio.timeout(60):
+            while broker.fault() is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    finally:
+        await broker.close()
 
 
 async def _connects(url: str) -> None:

@@ -146,6 +146,9 @@ def test_failures() -> None:
     assert failed.failed_stage == "segment"
     unread = after(*WHOLE[:2], failure("event_invalid"))
     assert unread == after(*WHOLE[:2])  # its sender may send it corrected
+    later = failure("event_invalid").model_copy(update={"generation": 1})
+    assert after(*WHOLE, later) == after(*WHOLE)  # what could not be read began nothing
+    assert after(*WHOLE, later, event(DatasetUploaded, 1)).generation == 1
     again = after(*WHOLE[:2], failure("masks_bad"), event(PosesReady, 1))
     assert (again.state, again.error, again.failed_stage) == ("working", None, None)
 

@@ -67,10 +67,12 @@ async def test_metrics_and_health_are_served() -> None:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
-    metrics, fault = Metrics(), None
+    metrics, fault, lacks = Metrics(), None, None
     metrics.consumed.labels("prepare").inc()
-    async with http.serve("127.0.0.1", 0, metrics.registry, lambda: fault) as port:
+    async with http.serve("127.0.0.1", 0, metrics.registry, lambda: fault, lambda: lacks) as port:
         assert await to_thread(get, "/readyz") == (200, "ok")
+        lacks = "RabbitMQ is away"
+        assert await to_thread(get, "/readyz") == (200, "ok, but RabbitMQ is away")
         fault = "the broker is away"
         assert await to_thread(get, "/readyz") == (503, "the broker is away")
         assert await to_thread(get, "/healthz") == (200, "ok")

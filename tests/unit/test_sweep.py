@@ -1,12 +1,17 @@
 """What is swept, what stays, and that nobody's work is touched."""
 
 import os
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from workers.runtime.folder import FolderStore
+from workers.runtime.s3 import S3Store
 from workers.runtime.settings import Settings, SettingsError
+from workers.runtime.storage import captures
 from workers.runtime.sweep import DAY, lifetimes, sweep
 
 NOW = 1_800_000_000.0
@@ -91,3 +96,48 @@ async def test_a_manifest_goes_before_what_it_names(
 def test_nothing_may_be_kept_for_less_than_a_job_lasts() -> None:
     with pytest.raises(SettingsError, match="TIME_LIMIT"):
         lifetimes(Settings(keep_checkpoints_days=0.01))
+
+
+class Endless:
+    """A bucket's listing as S3 gives it, of captures of 300 objects each; `pages` were asked for."""
+
+    def __init__(self, of: int) -> None:
+        self.of, self.pages = of, 0
+
+    def get_paginator(self, _: str) -> "Endless":
+        return self
+
+    async def paginate(self, **_: Any) -> AsyncIterator[dict[str, Any]]:
+        at = datetime.fromtimestamp(NOW, UTC)
+        for page in range(self.of):
+            self.pages += 1
+            numbers = range(1000 * page, 1000 * page + 1000)
+            keys = [f"captures/acme/c{number // 300:09}/upload/{number:09}.jpg" for number in numbers]
+            yield {"Contents": [{"Key": key, "Size": 5, "LastModified": at} for key in keys]}
+
+
+async def test_a_listing_is_read_no_further_than_the_capture_at_hand() -> None:
+    client = Endless(of=12)
+    sizes = []
+    async for folder, objects in captures(S3Store(client, "bucket")):  # type: ignore[arg-type]
+        assert {each.key.startswith(folder) for each in objects} == {True}
+        sizes.append(len(objects))
+        assert client.pages <= sum(sizes) // 1000 + 1
+    assert (client.pages, sizes) == (12, [300] * 40)
+
+
+async def test_all_of_a_capture_comes_at_once(store: FolderStore) -> None:
+    """Also where another's name goes on where its ends, and where something else lies about."""
+    expected = {}
+    for folder in ("captures/a/c/", "captures/a/c-1/", "captures/a/c.d/", "captures/a-b/c/"):
+        names = ("upload/a.jpg", "upload.txt", "upload/deep/er/b.jpg", "model/m")
+        expected[folder] = {f"{folder}{name}" for name in names}
+        for key in expected[folder]:
+            await put(store, key, 1)
+    for stray in ("captures/stray", "captures/a/stray"):
+        await put(store, stray, 1)
+    found = [(folder, {each.key for each in objects}) async for folder, objects in captures(store)]
+    assert len(found) == len(expected)
+    assert dict(found) == expected
+    assert [key async for key, _ in captures(store, "captures/a/c/")] == ["captures/a/c/"]
+    assert [key async for key, _ in captures(store, "captures/nobody/c/")] == []

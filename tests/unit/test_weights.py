@@ -209,7 +209,7 @@ async def test_weights_in_the_object_store_are_at_hand_while_a_worker_runs(tmp_p
         folder = settings.weights_folder
         Segment(settings)
         assert [path.name for path in folder.iterdir()] == ["net.onnx"]
-        assert folder.parent == tmp_path
+        assert folder.parent.parent == tmp_path
     assert not folder.exists()
     async with weights_at_hand(Prepare, inside, store) as settings:
         assert settings == inside

@@ -36,3 +36,8 @@ class Gateway:
         if self.follower.listening < 2:
             return "starting: the workers' events are not followed yet"
         return None
+
+    def lacks(self) -> str | None:
+        """One sentence while it cannot do all of its work, else None: without RabbitMQ it still tells what it
+        knows, and hands out models."""
+        return self.broker.fault()

@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from workers.gateway.dependencies import TheGateway
 from workers.gateway.gateway import Gateway
 from workers.gateway.problems import Absent
+from workers.runtime.http import in_words
 
 router = APIRouter()
 _PAGE = Path(str(files("workers.gateway"))) / "page"
@@ -49,7 +50,8 @@ async def healthz() -> Response:
 @router.get("/readyz")
 async def readyz(gateway: TheGateway) -> Response:
     wrong = await gateway.fault()
-    return Response(wrong or "ok", status_code=503 if wrong else 200, media_type="text/plain")
+    told = wrong or in_words(gateway.lacks())
+    return Response(told, status_code=503 if wrong else 200, media_type="text/plain")
 
 
 def _file(path: Path, gateway: Gateway) -> Response:

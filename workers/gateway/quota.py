@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 
 from contracts.events import Options
 from workers.gateway import api
+from workers.gateway.begun import has_begun
 from workers.gateway.database.session import Session
 from workers.gateway.database.tables import CaptureRow
 from workers.gateway.gateway import Gateway
@@ -32,10 +33,11 @@ async def check(gateway: Gateway, session: Session, tenant: str) -> None:
 
 async def open_captures(session: Session, tenant: str) -> int:
     """How many are being uploaded or worked on. An upload of which nothing was heard for `ABANDONED` does not
-    count, though it can be gone on with."""
+    count, though it can be gone on with; nor does what nobody could read."""
     uploading = (CaptureRow.state == "uploading") & (CaptureRow.updated > datetime.now(UTC) - ABANDONED)
+    working = (CaptureRow.state == "working") & has_begun()
     asked = select(func.count()).where(
-        CaptureRow.tenant == tenant, CaptureRow.state.in_(("working", "review")) | uploading
+        CaptureRow.tenant == tenant, working | (CaptureRow.state == "review") | uploading
     )
     return await session.scalar(asked) or 0
 

@@ -2,8 +2,7 @@
 again, under the ids that they say it by."""
 
 import json
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -16,45 +15,48 @@ from workers.gateway import api
 from workers.gateway.database.session import Database
 from workers.gateway.database.tables import CaptureRow
 from workers.gateway.follower import Follower
-from workers.gateway.hub import Key
 from workers.gateway.record import INPUTS, STAGES, Record
 from workers.gateway.uploads import Announced
 from workers.runtime.logs import get_logger
 from workers.runtime.settings import Settings
-from workers.runtime.storage import Listed, NotFound, ObjectStore, StorageDenied
+from workers.runtime.storage import Listed, NotFound, ObjectStore, StorageDenied, captures
 from workers.stages import WORKERS
 
 Results = dict[tuple[int, Stage], list[tuple[str, bytes, Manifest]]]
 
 
 async def rebuild(
-    database: Database, store: ObjectStore, follower: Follower, settings: Settings
+    database: Database,
+    store: ObjectStore,
+    follower: Follower,
+    settings: Settings,
+    only: Event | None = None,
 ) -> tuple[int, int, list[StorageDenied]]:
     """Captures looked at, events that were missing, and of each capture that our key to the store does not
-    open, or not all of it, why. Raises StorageUnavailable."""
-    captures = await in_store(store)
-    new, denied = 0, list[StorageDenied]()
-    for whose, entries in captures:
+    open, or not all of it, why. only: the one capture to look at. Raises StorageUnavailable."""
+    looked, new, denied = 0, 0, list[StorageDenied]()
+    async for whose, entries in in_store(store, only):
+        looked += 1
         try:
             for envelope in await _events(store, whose, entries, settings):
                 new += await follower.apply(envelope)
             await _describe(database, store, whose, {entry.key for entry in entries})
         except StorageDenied as error:
             denied.append(error)
-    return len(captures), new, denied
+    return looked, new, denied
 
 
-async def in_store(store: ObjectStore) -> list[tuple[Event, list[Listed]]]:
-    """Every capture that the store has anything of, and what. Raises StorageUnavailable."""
-    captures: dict[Key, list[Listed]] = {}
-    for entry in await store.below("captures/"):
-        _, tenant, capture_id, _ = (*entry.key.split("/", 3), "", "", "")[:4]
-        captures.setdefault((tenant, capture_id), []).append(entry)
-    found = []
-    for (tenant, capture_id), entries in sorted(captures.items()):
-        with suppress(ValidationError):  # not one of ours
-            found.append((Event(tenant=tenant, capture_id=capture_id), entries))
-    return found
+async def in_store(
+    store: ObjectStore, only: Event | None = None
+) -> AsyncIterator[tuple[Event, list[Listed]]]:
+    """Every capture that the store has anything of, or `only` one, and what. Raises StorageUnavailable."""
+    async for folder, entries in captures(store, only.folder if only else "captures/"):
+        _, tenant, capture_id, _ = folder.split("/")
+        try:
+            whose = Event(tenant=tenant, capture_id=capture_id)
+        except ValidationError:  # not one of ours
+            continue
+        yield whose, entries
 
 
 async def _events(

@@ -91,7 +91,7 @@ class Record(BaseModel):
 def fold(record: Record, envelope: Envelope, manifest: Manifest | None) -> Record:
     """manifest: the result that the event announces, where it does and the store still has it."""
     event, at = envelope.data, envelope.time
-    if event.generation < record.generation:
+    if event.generation < record.generation or _unread(event):
         return record
     if event.generation > record.generation:
         record = record.but(generation=event.generation, state="working", error=None, failed_stage=None)
@@ -194,9 +194,13 @@ def _begun(record: Record, stage: Stage, envelope: Envelope) -> Record:
     return record.but(state="working", stages=stages)
 
 
+def _unread(event: Event) -> bool:
+    """Whether it tells of one that could not be read: that began nothing, of whatever generation it was, and
+    the capture stays open for a better one."""
+    return isinstance(event, CaptureFailed) and event.error.code.startswith("event_")
+
+
 def _failed(record: Record, event: CaptureFailed, at: datetime) -> Record:
-    if event.error.code.startswith("event_"):
-        return record  # could not be read: the capture stays open for a better one
     told = record.but(error=event.error, failed_stage=event.stage)
     if event.error.code.startswith("review_"):
         return told.stage("segment", state="review").but(state="review")  # decide again

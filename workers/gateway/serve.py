@@ -72,7 +72,9 @@ async def alone(settings: GatewaySettings) -> None:
             async with (
                 s3_links.connect(store, settings) as links,
                 gateway(settings, data, broker, store, links, lasting=True) as made,
-                http.serve(settings.http_host, settings.http_port, metrics.REGISTRY, _fault_of(made)),
+                http.serve(
+                    settings.http_host, settings.http_port, metrics.REGISTRY, _fault_of(made), made.lacks
+                ),
             ):
                 await listen(made, application(made))
         finally:

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from contracts.events import LANES
+from workers.gateway.begun import has_begun
 from workers.gateway.database.session import Database
 from workers.gateway.database.tables import CaptureRow
 from workers.gateway.metrics import oldest
@@ -29,6 +30,7 @@ async def listen_for_silence(database: Database) -> None:
 async def _last_heard(database: Database) -> dict[str, datetime]:
     """Of the captures in work, of each lane: when the latest news came of the one whose news is oldest."""
     lane = CaptureRow.record["options"]["lane"].as_string()
-    asked = select(lane, func.min(CaptureRow.updated)).where(CaptureRow.state == "working").group_by(lane)
+    in_work = (CaptureRow.state == "working") & has_begun()
+    asked = select(lane, func.min(CaptureRow.updated)).where(in_work).group_by(lane)
     async with database.read() as session:
         return {str(name): at for name, at in await session.execute(asked)}

@@ -5,10 +5,10 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO, TypeVar
 
 from contracts.errors import StorageUnavailable
@@ -64,17 +64,30 @@ class FolderStore:
         return await self._do(key, place)
 
     async def below(self, folder: str) -> list[Listed]:
-        def look(path: Path) -> list[Listed]:
-            found = []
-            for file in path.rglob("*"):
-                with suppress(FileNotFoundError):  # deleted since
-                    stat = file.stat()
-                    if S_ISREG(stat.st_mode) and not file.name.startswith(ASIDE):
-                        key = file.relative_to(self.root).as_posix()
-                        found.append(Listed(key, stat.st_size, stat.st_mtime))
-            return found
+        return [each async for each in self.listing(folder)]
 
-        return await self._do(folder, look)
+    async def listing(self, folder: str) -> AsyncIterator[Listed]:
+        """A page is what lies in one folder."""
+
+        def look(path: Path) -> tuple[list[Listed], list[str]]:
+            files, folders = [], []
+            for name in sorted(os.listdir(path)):
+                with suppress(FileNotFoundError):  # deleted since
+                    stat, key = (path / name).stat(), f"{within}{name}"
+                    if S_ISDIR(stat.st_mode) and not (path / name).is_symlink():
+                        folders.append(f"{key}/")
+                    elif S_ISREG(stat.st_mode) and not name.startswith(ASIDE):
+                        files.append(Listed(key, stat.st_size, stat.st_mtime))
+            return files, folders
+
+        ahead = [folder]
+        while ahead:
+            within = ahead.pop()
+            with suppress(NotFound):
+                files, folders = await self._do(within, look)
+                for each in files:
+                    yield each
+                ahead += reversed(folders)
 
     async def delete(self, key: str) -> None:
         with suppress(NotFound):

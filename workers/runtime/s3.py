@@ -102,15 +102,18 @@ class S3Store:
         return True
 
     async def below(self, folder: str) -> list[Listed]:
-        found: list[Listed] = []
-        with _storage_errors(folder):
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=folder)
-            async for page in pages:
-                found += [
-                    Listed(entry["Key"], entry["Size"], entry["LastModified"].timestamp())
-                    for entry in page.get("Contents", ())
-                ]
-        return found
+        return [each async for each in self.listing(folder)]
+
+    async def listing(self, folder: str) -> AsyncIterator[Listed]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=folder)
+        coming = aiter(pages)
+        while True:
+            with _storage_errors(folder):
+                page = await anext(coming, None)
+            if page is None:
+                return
+            for entry in page.get("Contents", ()):
+                yield Listed(entry["Key"], entry["Size"], entry["LastModified"].timestamp())
 
     async def delete(self, key: str) -> None:
         with _storage_errors(key):

@@ -55,7 +55,8 @@ ACCESS: Mapping[str, Access] = {
         surveys=True,
         resumes=True,
     ),
-    "operator": Access(gets=("outcomes/*",), puts=("outcomes/*",)),
+    # It lists captures to warn of an id that nobody has.
+    "operator": Access(gets=("outcomes/*",), puts=("outcomes/*",), surveys=True),
     "sweeper": Access(
         deletes=(UPLOAD, "dataset/*", "masks/*", "mesh/*", "checkpoints/*", "previews/*"), surveys=True
     ),

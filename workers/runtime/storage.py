@@ -1,6 +1,6 @@
 """Object storage: one interface, S3 (`s3.S3Store`) and a folder (`folder.FolderStore`)."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,5 +70,26 @@ class ObjectStore(Protocol):
     async def below(self, folder: str) -> list[Listed]:
         """All objects whose keys begin with `folder`, which ends in a slash; in no order."""
 
+    def listing(self, folder: str) -> AsyncIterator[Listed]:
+        """The same a page at a time, however many there are. What lies in one folder comes one after
+        another."""
+
     async def delete(self, key: str) -> None:
         """Also where there is no such object."""
+
+
+async def captures(store: ObjectStore, below: str = "captures/") -> AsyncIterator[tuple[str, list[Listed]]]:
+    """Each capture's folder with all of its objects, one capture at a time: a store holds more than memory
+    does. Raises StorageUnavailable."""
+    capture, objects = "", list[Listed]()
+    async for each in store.listing(below):
+        parts = each.key.split("/", 3)
+        if len(parts) < 4:  # no object of ours
+            continue
+        if (folder := "/".join(parts[:3]) + "/") != capture:
+            if objects:
+                yield capture, objects
+            capture, objects = folder, []
+        objects.append(each)
+    if objects:
+        yield capture, objects

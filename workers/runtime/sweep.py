@@ -6,15 +6,14 @@ capture with a job at work is left alone: its mark in `running/` is younger than
 
 import math
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from contracts.dataset import FOLDERS
 from workers.runtime.settings import Settings, SettingsError
-from workers.runtime.storage import Listed, ObjectStore
+from workers.runtime.storage import Listed, ObjectStore, captures
 
 DAY = 86400.0
-ROOT = "captures/"
 
 
 @dataclass
@@ -45,7 +44,7 @@ async def sweep(store: ObjectStore, settings: Settings, *, dry_run: bool, now: f
     """now: in Unix seconds, as the store has it. Raises StorageUnavailable, SettingsError."""
     kept, now = lifetimes(settings), time.time() if now is None else now
     swept = Swept()
-    async for capture, objects in _captures(store):
+    async for capture, objects in captures(store):
         running = capture + "running/"
         if any(o.key.startswith(running) and now - o.modified < 2 * settings.time_limit for o in objects):
             swept.spared.append(capture)
@@ -69,13 +68,3 @@ def _groups(capture: str, objects: list[Listed]) -> Iterator[tuple[str, list[Lis
         found.setdefault((folder, "" if folder == "upload" else job), []).append(each)
     for (folder, _), together in found.items():
         yield folder, sorted(together, key=lambda each: not each.key.endswith("/manifest.json"))
-
-
-async def _captures(store: ObjectStore) -> AsyncIterator[tuple[str, list[Listed]]]:
-    """Each capture's folder with all of its objects."""
-    found: dict[str, list[Listed]] = {}
-    for each in await store.below(ROOT):
-        capture = "/".join(each.key.split("/")[:3]) + "/"
-        found.setdefault(capture, []).append(each)
-    for capture, objects in sorted(found.items()):
-        yield capture, objects

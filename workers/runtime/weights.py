@@ -1,13 +1,12 @@
 """Weights of networks that lie in the object store."""
 
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from workers.runtime.settings import Settings, SettingsError
 from workers.runtime.storage import ObjectStore
+from workers.runtime.temporary import remove_left_behind, temporary_folder
 from workers.runtime.worker import Worker
 
 IN_STORE = "store:"
@@ -27,12 +26,14 @@ async def weights_at_hand(
         yield settings
         return
     prefix = where.removeprefix(IN_STORE).strip("/") + "/"
-    with tempfile.TemporaryDirectory(prefix="phototwin-weights-", dir=settings.work_dir) as folder:
+    remove_left_behind(settings.work_dir)
+    with temporary_folder(settings.work_dir) as made:
+        (folder := made / "weights").mkdir()
         found = [item for item in await store.below(prefix) if "/" not in item.key.removeprefix(prefix)]
         if not found:
             raise SettingsError(
                 f"PHOTOTWIN_WEIGHTS is {where}, and the object store has nothing below {prefix}"
             )
         for item in found:
-            await store.download(item.key, Path(folder, item.key.removeprefix(prefix)), item.bytes)
-        yield settings.model_copy(update={"weights": folder})
+            await store.download(item.key, folder / item.key.removeprefix(prefix), item.bytes)
+        yield settings.model_copy(update={"weights": str(folder)})

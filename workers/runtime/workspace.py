@@ -4,11 +4,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from workers.runtime.storage import local_disk
+from workers.runtime.temporary import MARK, remove_left_behind, temporary_folder
 
 
 class Folders(NamedTuple):
@@ -22,12 +23,14 @@ class Folders(NamedTuple):
 
 
 class Workspace:
-    """Made once and emptied after each job: to make and remove folders costs more than many a job."""
+    """Made once and emptied after each job: to make and remove folders costs more than many a job. Those of
+    workers that were killed are removed at first, as a full disk would have us take no job."""
 
     def __init__(self, parent: str | None) -> None:
         self._parent = parent
-        self._root: tempfile.TemporaryDirectory[str] | None = None
+        self._root = ExitStack()
         self._folders: Folders | None = None
+        remove_left_behind(parent)
 
     @contextmanager
     def folders(self) -> Iterator[Folders]:
@@ -38,20 +41,19 @@ class Workspace:
         try:
             yield self._folders
         finally:
-            keep = set(map(str, self._folders))
-            for folder in (*keep, os.path.dirname(self._folders.inputs)):  # also what a task calls temporary
+            root = os.path.dirname(self._folders.inputs)  # also what a task calls temporary is here
+            keep = {*map(str, self._folders), os.path.join(root, MARK)}
+            for folder in (*map(str, self._folders), root):
                 _empty(folder, keep)
 
     def close(self) -> None:
         """Leave nothing behind."""
-        if self._root is not None:
-            self._root.cleanup()
-        self._root = self._folders = None
+        self._root.close()
+        self._folders = None
 
     def _make(self) -> Folders:
         self.close()
-        self._root = tempfile.TemporaryDirectory(prefix="phototwin-", dir=self._parent)
-        root = Path(self._root.name)
+        root = self._root.enter_context(temporary_folder(self._parent))
         scratch = root / "scratch"
         made = Folders(root / "in", root / "out", scratch, scratch / "checkpoints", scratch / "previews")
         for folder in made:

@@ -33,6 +33,11 @@ class Metrics:
         self.waiting = Gauge(
             "phototwin_schedule_waiting", "Messages ready in reconstruct's queues", registry=self.registry
         )
+        self.up = Gauge(
+            "phototwin_schedule_up",
+            "Whether the latest look at queues and Jobs came to something",
+            registry=self.registry,
+        )
         for reason in REASONS:  # there from the start, or their first increase would not be seen
             self.refused.labels(reason)
 
@@ -96,9 +101,11 @@ class Scheduler:
             await self.look()
         except (BrokerUnavailable, ClusterUnavailable) as error:
             self._fault = str(error)
+            self.metrics.up.set(0)
             get_logger().error("cannot look after the Jobs", error=self._fault)
             return error.retry_after if isinstance(error, ClusterUnavailable) else 0.0
         self._fault = None
+        self.metrics.up.set(1)
         return None
 
     async def _plan(self, cluster: Cluster) -> Plan:

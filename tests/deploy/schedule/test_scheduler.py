@@ -213,13 +213,18 @@ async def test_patience_grows_and_comes_back(
 
     async def wait(event: asyncio.Event, seconds: float) -> None:
         pauses.append((seconds, ours.fault() is not None))
-        if len(pauses) == 8:
+        assert counted(ours).get("up", 0) == (ours.fault() is None)
+        if len(pauses) >= 8:
             event.set()
 
     monkeypatch.setattr("workers.schedule.scheduler.wait", wait)
     await ours.run(stop, 5.0)
     expected = [(seconds, True) for seconds in (10.0, 20.0, 40.0, 80.0, 120.0, 120.0, 500.0)]
     assert pauses == [*expected, (5.0, False)]
+    api.answers["list"] = [BROKEN]
+    stop.clear()
+    await ours.run(stop, 5.0)
+    assert pauses[8:] == [(10.0, True)]
 
 
 async def test_rabbitmq_is_waited_for_too(api: Api, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
