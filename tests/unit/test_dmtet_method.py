@@ -13,8 +13,8 @@ from tests.unit import scenes
 from workers.geometry.errors import NumericError
 from workers.geometry.mesh import compacted, volume
 from workers.reconstruct.checkpoints import Checkpoints
-from workers.reconstruct.methods import dmtet
-from workers.reconstruct.methods.dmtet import reconstruct, training
+from workers.reconstruct.methods import dmtet, training
+from workers.reconstruct.methods.dmtet import reconstruct
 from workers.reconstruct.methods.dmtet.encoding import Planes
 from workers.reconstruct.methods.dmtet.profiles import Profile, Stage, profile
 from workers.reconstruct.methods.dmtet.shape import Shape

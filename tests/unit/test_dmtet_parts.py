@@ -12,13 +12,14 @@ from torch.nn.functional import normalize
 
 from tests.unit.render_scenes import slopes
 from workers.reconstruct.checkpoints import Checkpoints
-from workers.reconstruct.methods.dmtet import training
-from workers.reconstruct.methods.dmtet.encoding import HashGrid, Planes
+from workers.reconstruct.methods import training
+from workers.reconstruct.methods.dmtet.encoding import Hashed, Planes
 from workers.reconstruct.methods.dmtet.frames import Frames
 from workers.reconstruct.methods.dmtet.light import Light
 from workers.reconstruct.methods.dmtet.losses import linear_from_srgb, srgb_from_linear
-from workers.reconstruct.methods.dmtet.training import Losses, Schedule, optimise
 from workers.reconstruct.methods.dmtet.volume import Volume
+from workers.reconstruct.methods.hash_grid import HashGrid
+from workers.reconstruct.methods.training import Losses, Schedule, optimise
 from workers.render.environment import texel_directions
 from workers.render.ops import backend
 
@@ -76,9 +77,9 @@ def test_gradients_of_shading_match_finite_differences() -> None:
 
 
 @pytest.mark.parametrize(
-    "encoding", [HashGrid(3, 2, 4, 16, 1 << 9), Planes((8, 16), 2)], ids=["hash grid", "planes"]
+    "encoding", [Hashed(HashGrid(3, 2, 4, 16, 1 << 9)), Planes((8, 16), 2)], ids=["hash grid", "planes"]
 )
-def test_a_volume_learns_a_pattern_in_space(encoding: HashGrid | Planes) -> None:
+def test_a_volume_learns_a_pattern_in_space(encoding: Hashed | Planes) -> None:
     generator = torch.Generator().manual_seed(0)
     volume = Volume(encoding, 1, 0.5, RASTER, generator)
 
@@ -98,7 +99,7 @@ def test_a_volume_learns_a_pattern_in_space(encoding: HashGrid | Planes) -> None
 
 
 def test_a_hash_grid_passes_gradients_to_places() -> None:
-    encoding = HashGrid(2, 2, 4, 16, 1 << 7)
+    encoding = Hashed(HashGrid(2, 2, 4, 16, 1 << 7))
     generator = torch.Generator().manual_seed(0)
     tables = [1000 * table for table in encoding.start(generator)]
     places = torch.rand(50, 3, generator=generator)

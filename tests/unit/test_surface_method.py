@@ -16,7 +16,7 @@ from workers.geometry.errors import NumericError
 from workers.geometry.grid import Grid
 from workers.geometry.mesh import volume
 from workers.reconstruct.checkpoints import Checkpoints
-from workers.reconstruct.methods import surface
+from workers.reconstruct.methods.appearance import painting
 from workers.reconstruct.methods.appearance.atlas import padded
 from workers.reconstruct.methods.model import Scene, Settings
 from workers.reconstruct.methods.surface import reconstruct, shape
@@ -119,7 +119,7 @@ def test_a_job_killed_over_and_over_goes_on_from_where_it_was(
     assert len(whole.cloud.points) > 0
     assert len(whole.losses) == 6
     done: list[str] = []
-    steps = (shape, "_depths"), (shape, "refined"), (surface, "unwrapping"), (surface, "fit")
+    steps = (shape, "_depths"), (shape, "refined"), (painting, "unwrapping"), (painting, "fit")
     for module, name in steps:
         monkeypatch.setattr(module, name, _noted(done, name, getattr(module, name)))
     settings, killed = Settings("preview", checkpoints=_Deadly(tmp_path)), []

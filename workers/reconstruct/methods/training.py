@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,18 +43,22 @@ def optimise(
     settle: Callable[[], None],
     checkpoints: Checkpoints,
     tell: Callable[[float, dict[str, float]], None],
+    epsilon: float = 1e-8,
+    kept: Mapping[str, NDArray[Any]] | None = None,
 ) -> None:
     """Change the parameters, each with its learning rate, in place by Adam, so that the losses' sum falls.
 
     losses: of an iteration. settle: brings parameters back into their bounds after each. tell: the part done
-    and recent losses. What `checkpoints` has of the step is gone on from.
+    and recent losses. epsilon: Adam's. kept: arrays that `losses` changes in place from one iteration to the
+    next. What `checkpoints` has of the step is gone on from.
     """
+    kept = kept or {}
     for tensor, _ in parameters:
         tensor.requires_grad_()
     groups = [{"params": [tensor], "lr": rate} for tensor, rate in parameters]
-    optimiser = torch.optim.Adam(groups, fused=True)
+    optimiser = torch.optim.Adam(groups, eps=epsilon, fused=True)
     tensors = [tensor for tensor, _ in parameters]
-    begin = _restore(optimiser, tensors, checkpoints.load(step))
+    begin = _restore(optimiser, tensors, kept, checkpoints.load(step))
     every = -(-schedule.iterations // _TOLD)
     saved = time.monotonic()
     for iteration in range(begin, schedule.iterations):
@@ -69,7 +74,7 @@ def optimise(
         if done % every == 0 or done == schedule.iterations:
             tell(done / schedule.iterations, {name: float(loss.detach()) for name, loss in found.items()})
         if done == schedule.iterations or time.monotonic() - saved > _SAVED_EVERY:
-            checkpoints.save(step, _state(optimiser, tensors, done))
+            checkpoints.save(step, {**_state(optimiser, tensors, done), **kept})
             saved = time.monotonic()
     for tensor in tensors:
         tensor.requires_grad_(False)
@@ -87,14 +92,18 @@ def _state(
 
 
 def _restore(
-    optimiser: torch.optim.Optimizer, tensors: list[Tensor], saved: dict[str, NDArray[np.float32]] | None
+    optimiser: torch.optim.Optimizer,
+    tensors: list[Tensor],
+    kept: Mapping[str, NDArray[Any]],
+    saved: dict[str, NDArray[Any]] | None,
 ) -> int:
     """The iteration to go on with; 0 where nothing that fits is saved."""
-    if saved is None or any(
-        f"value_{i}" not in saved or saved[f"value_{i}"].shape != tensor.shape
-        for i, tensor in enumerate(tensors)
-    ):
+    wanted = {f"value_{i}": tuple(tensor.shape) for i, tensor in enumerate(tensors)}
+    wanted |= {name: array.shape for name, array in kept.items()}
+    if saved is None or any(name not in saved or saved[name].shape != wanted[name] for name in wanted):
         return 0
+    for name, array in kept.items():
+        array[...] = saved[name]
     with torch.no_grad():
         for i, tensor in enumerate(tensors):
             tensor.copy_(torch.from_numpy(saved[f"value_{i}"]))

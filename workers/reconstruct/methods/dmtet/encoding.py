@@ -7,44 +7,30 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from workers.reconstruct.methods.hash_grid import HashGrid
 from workers.render.ops import Rasterizer
 
-_PRIMES = (1, 2654435761, 805459861)
-_CORNERS = tuple((k & 1, k >> 1 & 1, k >> 2 & 1) for k in range(8))
 _SMALL = 1e-4  # of the values at first
 
 
 @dataclass(frozen=True)
-class HashGrid:
-    """Cubic cells in several sizes (Müller et al. 2022, "Instant neural graphics primitives", section 3).
+class Hashed:
+    """A hash grid's features alone."""
 
-    levels: from `coarsest` cells on a side to `finest`, evenly in the logarithm. features: of each. rows:
-    most entries a level's table has; a level with more corners than that hashes them.
-    """
-
-    levels: int
-    features: int
-    coarsest: int
-    finest: int
-    rows: int
+    grid: HashGrid
 
     @property
     def channels(self) -> int:
-        return self.levels * self.features
-
-    def _cells(self) -> list[int]:
-        ratio = (self.finest / self.coarsest) ** (1 / max(1, self.levels - 1))
-        return [round(self.coarsest * ratio**level) for level in range(self.levels)]
+        return self.grid.channels
 
     def start(self, generator: torch.Generator) -> list[Tensor]:
-        """Each level's table (entries,features)."""
-        entries = [min(self.rows, (cells + 1) ** 3) for cells in self._cells()]
-        return [_noise((count, self.features), generator) for count in entries]
+        """The table of all levels."""
+        return [self.grid.start(generator)]
 
     def encode(self, tables: list[Tensor], unit: Tensor, raster: Rasterizer) -> Tensor:
         """(N,channels) at `unit` (N,3) in [0,1]. Gradients reach both."""
-        levels = zip(tables, self._cells(), strict=True)
-        return torch.cat([_trilinear(table, unit, cells) for table, cells in levels], dim=1)
+        values, _ = self.grid.encode(tables[0], unit, self.grid.levels)
+        return values
 
 
 @dataclass(frozen=True)
@@ -75,17 +61,3 @@ class Planes:
 
 def _noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return _SMALL * (2 * torch.rand(shape, generator=generator) - 1)
-
-
-def _trilinear(table: Tensor, unit: Tensor, cells: int) -> Tensor:
-    """(N,features) between the corners of cubic cells, `cells` on a side, at `unit` (N,3)."""
-    scaled = unit * cells
-    low = scaled.detach().long().clamp_max(cells - 1)
-    part = scaled - low
-    hashed = (cells + 1) ** 3 > len(table)
-    corners = low.new_tensor(_CORNERS)
-    steps = (low[:, None] + corners) * low.new_tensor(_PRIMES if hashed else (1, cells + 1, (cells + 1) ** 2))
-    row = (steps[..., 0] ^ steps[..., 1] ^ steps[..., 2]) % len(table) if hashed else steps.sum(-1)
-    near = torch.where(corners.bool(), part[:, None], 1 - part[:, None])  # N,8,3
-    weights = near[..., 0] * near[..., 1] * near[..., 2]
-    return torch.bmm(weights[:, None], torch.embedding(table, row))[:, 0]

@@ -25,8 +25,8 @@ from workers.reconstruct.methods.dmtet.recipe import (
     whiteness,
 )
 from workers.reconstruct.methods.dmtet.shape import Shape, Tell
-from workers.reconstruct.methods.dmtet.training import Losses, Schedule, optimise
 from workers.reconstruct.methods.dmtet.views import Views
+from workers.reconstruct.methods.training import Losses, Schedule, optimise
 from workers.render.ops import Rasterizer, mip_level, pyramid
 
 _RATE = 0.01

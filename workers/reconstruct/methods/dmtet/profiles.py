@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from workers.reconstruct.methods.dmtet.encoding import HashGrid, Planes
+from workers.reconstruct.methods.dmtet.encoding import Hashed, Planes
+from workers.reconstruct.methods.hash_grid import HashGrid
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Profile:
     cells: int
     start: float
     quiet: float
-    encoding: HashGrid | Planes
+    encoding: Hashed | Planes
     light: int
     shape: tuple[Stage, ...]
     texture: int
@@ -55,7 +56,7 @@ _PUBLISHED = Profile(
     cells=52,  # as many points as the published grid of resolution 128
     start=0.9,
     quiet=0.01,
-    encoding=HashGrid(levels=16, features=2, coarsest=16, finest=4096, rows=1 << 19),
+    encoding=Hashed(HashGrid(levels=16, features=2, coarsest=16, finest=4096, rows=1 << 19)),
     light=64,
     shape=(Stage(5000, 512, 8),),
     texture=1024,

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from workers.reconstruct.methods.dmtet.losses import image_loss, mask_loss
-from workers.reconstruct.methods.dmtet.training import Losses
 from workers.reconstruct.methods.dmtet.views import Views
+from workers.reconstruct.methods.training import Losses
 
 LOW = (0.0, 0.0, 0.0, 0.08, 0.0)
 """Bounds of materials: base colour (linear), roughness, metalness."""

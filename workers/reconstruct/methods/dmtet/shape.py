@@ -28,9 +28,9 @@ from workers.reconstruct.methods.dmtet.recipe import (
     smoothness,
     whiteness,
 )
-from workers.reconstruct.methods.dmtet.training import Losses, Schedule, optimise
 from workers.reconstruct.methods.dmtet.views import Views
 from workers.reconstruct.methods.dmtet.volume import Volume
+from workers.reconstruct.methods.training import Losses, Schedule, optimise
 from workers.render.ops import Rasterizer
 
 _RATE = 0.03

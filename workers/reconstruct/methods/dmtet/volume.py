@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from workers.reconstruct.methods.dmtet.encoding import HashGrid, Planes
+from workers.reconstruct.methods.dmtet.encoding import Hashed, Planes
 from workers.render.ops import Rasterizer
 
 _WIDTH = 32  # of the network's two hidden layers
@@ -19,7 +19,7 @@ class Volume:
 
     def __init__(
         self,
-        encoding: HashGrid | Planes,
+        encoding: Hashed | Planes,
         channels: int,
         reach: float,
         raster: Rasterizer,

@@ -118,6 +118,12 @@ def surface(
     return Found(*refined(scene, half, *mesh, min(profile.polish, max(scene.masks.shape[1:]))), cloud)
 
 
+def dug_hull(scene: Scene, half: NDArray[np.float64], profile: Profile) -> tuple[Hull, Float]:
+    """The hull, and the field after a first look behind it. NumericError: as `surface`."""
+    hull = _hull(scene, half, profile)
+    return hull, solid(_dug(scene, half, profile, hull, lambda step, part: None))
+
+
 def _hull(scene: Scene, half: NDArray[np.float64], profile: Profile) -> Hull:
     full = cut_to_object(scene, half, max(scene.masks.shape[1:]))
     grid = Grid.around(-half, half, profile.voxels)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.reconstruct.methods.model import Scene
+from workers.reconstruct.methods.model import Scene, Sketch
 from workers.reconstruct.methods.surface.masks import signed_distances
 from workers.reconstruct.methods.surface.mending import mended
 from workers.reconstruct.methods.surface.profiles import Profile
@@ -29,6 +29,21 @@ class Views:
     half: NDArray[np.float64]
     back: NDArray[np.floating]
     stayed: tuple[str, ...]
+
+    def moved_back(self, vertices: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Vertices (V,3) in the frame the photos were given in."""
+        moved: NDArray[np.float32] = (vertices @ self.back[:3, :3].T + self.back[:3, 3]).astype(np.float32)
+        return moved
+
+    def given_back(self, sketch: Sketch) -> Sketch:
+        """The sketch in that frame."""
+        return replace(sketch, vertices=self.moved_back(sketch.vertices))
+
+    def warnings(self) -> list[str]:
+        """In plain sentences."""
+        if not self.stayed:
+            return []
+        return [f"The camera positions of these photos do not fit the others: {', '.join(self.stayed)}."]
 
 
 def views_of(scene: Scene, work: Profile) -> Views:

@@ -1,0 +1,116 @@
+"""The field from the photos: rays drawn by how wrong they were, a surface that sharpens as it is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from workers.reconstruct.checkpoints import Checkpoints
+from workers.reconstruct.methods.neus.density import Formulation, opacity, weights
+from workers.reconstruct.methods.neus.field import Field
+from workers.reconstruct.methods.neus.pixels import Batch, Pixels
+from workers.reconstruct.methods.neus.profiles import Profile
+from workers.reconstruct.methods.neus.sampling import Space
+from workers.reconstruct.methods.training import Losses, Schedule, optimise
+
+Float = NDArray[np.float32]
+
+_RATE, _TABLE_RATE = 0.005, 0.01
+_EPSILON = 1e-12  # a table's gradients are small
+_WARMUP = 50
+_LOOKS = 25  # at where the surface may be
+_SOFT, _SHARP = 30.0, 400.0  # of the surface, in units of its longest side
+_SHARP_AT = 0.8  # of the iterations
+_COARSE = 4  # levels at first
+_FINE_AT = 0.6  # of the iterations, when the last level comes in
+_DEEP, _DEEP_UNTIL = 0.05, 0.25  # how far inside is looked at first, and until when
+_MASK, _EIKONAL, _GAIN = 0.3, 0.1, 0.1
+
+
+def sharpness(part: float) -> float:
+    """After that part of the iterations."""
+    return float(_SOFT * (_SHARP / _SOFT) ** min(1.0, part / _SHARP_AT))
+
+
+def band(part: float) -> float:
+    """Within which the surface may be found."""
+    return max(5 / sharpness(part), _DEEP * (1 - part / _DEEP_UNTIL))
+
+
+def levels(part: float, all: int) -> int:
+    """Of the encoding that are taken."""
+    return min(all, _COARSE + int(part / _FINE_AT * (all - _COARSE + 1)))
+
+
+def learn(
+    field: Field,
+    pixels: Pixels,
+    space: Space,
+    work: Profile,
+    seed: int,
+    checkpoints: Checkpoints,
+    tell: Callable[[float, dict[str, float]], None],
+    by: Formulation = "solid",
+) -> None:
+    """Fit the field to the pixels; tell: the part done and recent losses."""
+    every = max(1, work.iterations // _LOOKS)
+
+    def losses(iteration: int) -> Losses:
+        part = iteration / work.iterations
+        used = levels(part, work.grid.levels)
+        if iteration % every == 0:
+            space.look(band(part), used)
+        rng = np.random.default_rng((seed, iteration))
+        batch = pixels.draw(work.rays, rng)
+        jitter = rng.random((work.rays, work.samples), dtype=np.float32)
+        found, errors = _losses(field, space, batch, jitter, sharpness(part), used, by)
+        pixels.learn(batch, errors)
+        return found
+
+    groups = [(value, _TABLE_RATE if name == "table" else _RATE) for name, value in field.parameters.items()]
+    kept: dict[str, NDArray[Any]] = {"errors": pixels.errors, "state": space.state}
+    schedule = Schedule(work.iterations, min(_WARMUP, work.iterations // 4))
+    optimise("field", groups, schedule, losses, lambda: None, checkpoints, tell, _EPSILON, kept)
+    space.look(band(1.0), work.grid.levels)
+
+
+def _losses(
+    field: Field, space: Space, batch: Batch, jitter: Float, sharp: float, used: int, by: Formulation
+) -> tuple[Losses, Float]:
+    """And the errors (R,) of the rays."""
+    at, lengths = space.march(batch.starts, batch.directions, jitter)
+    met = lengths > 0
+    device, count = field.base.device, jitter.shape[1]
+
+    def taken(values: Float) -> Tensor:
+        return torch.from_numpy(values[met]).to(device)
+
+    starts, directions, mask = taken(batch.starts), taken(batch.directions), taken(batch.masks)
+    places = (starts[:, None] + taken(at)[..., None] * directions[:, None]).reshape(-1, 3)
+    towards = -directions.repeat_interleave(count, dim=0)
+    step = taken(lengths).repeat_interleave(count)
+    distance, slope, features = field.distance(places, used)
+    alpha = opacity(distance, -(slope * towards).sum(1), step, sharp, by).reshape(-1, count)
+    seen = weights(alpha)
+    light = field.radiance(places, slope, features, towards).reshape(-1, count, 3)
+    gain = field.parameters["gain"][torch.from_numpy(batch.views[met]).to(device)]
+    colour = (seen[..., None] * light).sum(1) * torch.exp(gain)
+    cover = seen.sum(1)
+    # What is missing of the cover is for the masks to say, not for the colours.
+    off = (colour - taken(batch.colours) * cover.detach()[:, None]).abs().sum(1) * mask
+    sure = cover.clamp(1e-3, 1 - 1e-3)
+    wrong = -(mask * sure.log() + (1 - mask) * (1 - sure).log())
+    losses = {
+        "colour": off.sum() / len(met),
+        "mask": _MASK * wrong.sum() / len(met),
+        "eikonal": _EIKONAL * ((slope.norm(dim=1) - 1) ** 2).mean(),
+        "gain": _GAIN * (field.parameters["gain"] ** 2).mean(),
+    }
+    errors = batch.masks.copy()  # of rays that meet nothing
+    errors[met] = (off + (cover - mask).abs()).detach().cpu().numpy()
+    return losses, errors
