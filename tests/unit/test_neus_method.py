@@ -32,6 +32,7 @@ TINY = Profile(
     samples=16,
     voxels=64,
     triangles=6000,
+    polish=96,
     effort=Effort(256, 0),
 )
 

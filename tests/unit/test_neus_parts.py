@@ -231,7 +231,7 @@ def test_a_whole_ray_is_passed_without_jitter_too() -> None:
 def test_pixels_are_drawn_by_how_wrong_they_were() -> None:
     capture = scene(ball, count=6, size=100)
     rng = np.random.default_rng(0)
-    for adaptive, expected in ((True, 0.5), (False, 0.0)):
+    for adaptive, expected in ((True, 0.8), (False, 0.0)):
         pixels = Pixels(capture, adaptive=adaptive)
         batch = pixels.draw(4000, rng)
         assert set(batch.views) == set(range(6))

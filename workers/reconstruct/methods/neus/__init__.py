@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
 
-from workers.geometry.grid import Grid
 from workers.reconstruct.methods.appearance.painting import painted
 from workers.reconstruct.methods.appearance.sketch import sketch
 from workers.reconstruct.methods.model import Report, Scene, Settings, Sketch, TexturedMesh
@@ -29,13 +28,15 @@ from workers.reconstruct.methods.neus.pixels import Pixels
 from workers.reconstruct.methods.neus.profiles import Profile, profile
 from workers.reconstruct.methods.neus.sampling import Space
 from workers.reconstruct.methods.surface import profiles as carving
+from workers.reconstruct.methods.surface.refinement import refined
 from workers.reconstruct.methods.surface.shape import dug_hull, simplified
 from workers.reconstruct.methods.surface.silhouettes import cut_to_object, usable
 from workers.reconstruct.methods.surface.views import Views, views_of
 
 Float = NDArray[np.float32]
 
-_SIDE = 1.12  # of the field's cube; the object's longest side is 1
+SIDE = 1.12
+"""Of the field's cube; the object's longest side is 1."""
 _BASE = 96  # samples on a side of what the distance begins with
 _SKETCHED = 96  # voxels on the longest side of a preview
 # How long each step takes beside the others.
@@ -79,10 +80,9 @@ def _shape(
     saved = settings.checkpoints.load("surface")
     if saved is not None:
         return saved["vertices"], saved["faces"]
-    hull, dug = dug_hull(views.shape, views.half, carving.profile(work.views))
-    base = torch.from_numpy(_base(dug, hull.grid)).to(device)
+    base = torch.from_numpy(begun(views.shape, views.half, carving.profile(work.views))).to(device)
     cut = cut_to_object(views.shape, views.half, work.size)
-    field = Field.start(work.grid, base, _SIDE, len(cut.images), settings.seed)
+    field = Field.start(work.grid, base, SIDE, len(cut.images), settings.seed)
     space = Space(field)
     done("hull", 1)
 
@@ -95,17 +95,24 @@ def _shape(
 
     learn(field, Pixels(cut), space, work, settings.seed, settings.checkpoints, tell)
     vertices, faces = simplified(*taken(work.voxels), work.triangles)
+    if work.polish:
+        size = min(work.polish, max(views.shape.masks.shape[1:]))
+        vertices, faces = refined(views.shape, views.half, vertices, faces, size)
     settings.checkpoints.save("surface", {"vertices": vertices, "faces": faces})
     return vertices, faces
 
 
-def _base(field: Float, grid: Grid) -> Float:
-    """(4,_BASE,_BASE,_BASE) signed distance to the zero surface of `field`, and its slopes, on the cube."""
+def begun(scene: Scene, half: NDArray[np.float64], work: carving.Profile) -> Float:
+    """(4,_BASE,_BASE,_BASE) signed distance to the hull with its hollows dug out, and its slopes, on the
+    cube. scene, half: in the unit frame. NumericError: "masks_inconsistent".
+    """
+    hull, field = dug_hull(scene, half, work)
+    grid = hull.grid
     inside = field < 0
     distance = distance_transform_edt(~inside) - distance_transform_edt(inside) + inside - 0.5
     distance = gaussian_filter((grid.spacing * distance).astype(np.float32), 1.0)
-    spacing = _SIDE / (_BASE - 1)
-    axis = spacing * np.arange(_BASE) - _SIDE / 2
+    spacing = SIDE / (_BASE - 1)
+    axis = spacing * np.arange(_BASE) - SIDE / 2
     at = np.meshgrid(*((axis - start) / grid.spacing for start in grid.origin), indexing="ij")
     base = map_coordinates(distance, at, order=1, mode="nearest")
     # What lies outside that grid is as much farther away.

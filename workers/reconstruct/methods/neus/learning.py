@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ _RATE, _TABLE_RATE = 0.005, 0.01
 _EPSILON = 1e-12  # a table's gradients are small
 _WARMUP = 50
 _LOOKS = 25  # at where the surface may be
-_SOFT, _SHARP = 30.0, 400.0  # of the surface, in units of its longest side
+_SOFT, _SHARP = 30.0, 1200.0  # of the surface, in units of its longest side
 _SHARP_AT = 0.8  # of the iterations
 _COARSE = 4  # levels at first
 _FINE_AT = 0.6  # of the iterations, when the last level comes in
@@ -79,36 +80,55 @@ def learn(
     space.look(band(1.0), work.grid.levels)
 
 
+@dataclass(frozen=True)
+class Traced:
+    """Of the M of R rays that meet what may be surface.
+
+    met: (R,) which. colour: (M,3) sRGB times cover, before the photos' exposures. cover: (M,) how much is
+    stopped. slope: (M*S,3) of the distance at the samples.
+    """
+
+    met: NDArray[np.bool_]
+    colour: Tensor
+    cover: Tensor
+    slope: Tensor
+
+
+def trace(
+    field: Field, space: Space, batch: Batch, jitter: Float, sharp: float, used: int, by: Formulation
+) -> Traced:
+    """What rays see of the field. jitter: (R,S), see `Space.march`. sharp, used: `sharpness` and `levels`."""
+    at, lengths = space.march(batch.starts, batch.directions, jitter)
+    met, count, device = lengths > 0, jitter.shape[1], field.base.device
+    starts, directions, depths, steps = (
+        torch.from_numpy(values[met]).to(device) for values in (batch.starts, batch.directions, at, lengths)
+    )
+    places = (starts[:, None] + depths[..., None] * directions[:, None]).reshape(-1, 3)
+    towards = -directions.repeat_interleave(count, dim=0)
+    distance, slope, features = field.distance(places, used)
+    along = -(slope * towards).sum(1)
+    alpha = opacity(distance, along, steps.repeat_interleave(count), sharp, by).reshape(-1, count)
+    seen = weights(alpha)
+    light = field.radiance(places, slope, features, towards).reshape(-1, count, 3)
+    return Traced(met, (seen[..., None] * light).sum(1), seen.sum(1), slope)
+
+
 def _losses(
     field: Field, space: Space, batch: Batch, jitter: Float, sharp: float, used: int, by: Formulation
 ) -> tuple[Losses, Float]:
     """And the errors (R,) of the rays."""
-    at, lengths = space.march(batch.starts, batch.directions, jitter)
-    met = lengths > 0
-    device, count = field.base.device, jitter.shape[1]
-
-    def taken(values: Float) -> Tensor:
-        return torch.from_numpy(values[met]).to(device)
-
-    starts, directions, mask = taken(batch.starts), taken(batch.directions), taken(batch.masks)
-    places = (starts[:, None] + taken(at)[..., None] * directions[:, None]).reshape(-1, 3)
-    towards = -directions.repeat_interleave(count, dim=0)
-    step = taken(lengths).repeat_interleave(count)
-    distance, slope, features = field.distance(places, used)
-    alpha = opacity(distance, -(slope * towards).sum(1), step, sharp, by).reshape(-1, count)
-    seen = weights(alpha)
-    light = field.radiance(places, slope, features, towards).reshape(-1, count, 3)
+    traced = trace(field, space, batch, jitter, sharp, used, by)
+    met, cover, device = traced.met, traced.cover, field.base.device
+    mask, wanted = (torch.from_numpy(each[met]).to(device) for each in (batch.masks, batch.colours))
     gain = field.parameters["gain"][torch.from_numpy(batch.views[met]).to(device)]
-    colour = (seen[..., None] * light).sum(1) * torch.exp(gain)
-    cover = seen.sum(1)
     # What is missing of the cover is for the masks to say, not for the colours.
-    off = (colour - taken(batch.colours) * cover.detach()[:, None]).abs().sum(1) * mask
+    off = (traced.colour * torch.exp(gain) - wanted * cover.detach()[:, None]).abs().sum(1) * mask
     sure = cover.clamp(1e-3, 1 - 1e-3)
     wrong = -(mask * sure.log() + (1 - mask) * (1 - sure).log())
     losses = {
         "colour": off.sum() / len(met),
         "mask": _MASK * wrong.sum() / len(met),
-        "eikonal": _EIKONAL * ((slope.norm(dim=1) - 1) ** 2).mean(),
+        "eikonal": _EIKONAL * ((traced.slope.norm(dim=1) - 1) ** 2).mean(),
         "gain": _GAIN * (field.parameters["gain"] ** 2).mean(),
     }
     errors = batch.masks.copy()  # of rays that meet nothing

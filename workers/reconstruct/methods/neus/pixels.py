@@ -15,7 +15,7 @@ Long = NDArray[np.int64]
 
 _TILE = 20  # pixels on a side of what has one error
 _AROUND = 6  # pixels around the mask that are looked at too
-_ALIKE = 0.5  # of the pixels are drawn evenly
+_ALIKE = 0.2  # of the pixels are drawn evenly
 _NEWS = 0.3  # share of a tile's latest error in what it is taken for
 
 
@@ -68,7 +68,7 @@ class Pixels:
         bounds = np.cumsum(share)
         tiles = np.minimum(np.searchsorted(bounds, rng.random(count) * bounds[-1]), len(bounds) - 1)
         pixels = self._pixels[self._first[tiles] + rng.integers(self._counts[tiles])]
-        return self._batch(pixels, tiles)
+        return through(self._cut, pixels, tiles)
 
     def learn(self, batch: Batch, errors: Float) -> None:
         """Errors (R,) of what was drawn."""
@@ -78,19 +78,20 @@ class Pixels:
         news = total[seen] / count[seen]
         self.errors[seen] = (1 - _NEWS) * self.errors[seen] + _NEWS * news
 
-    def _batch(self, pixels: Long, tiles: Long) -> Batch:
-        cut = self._cut
-        views, row, column = np.unravel_index(pixels, cut.masks.shape)
-        fx, fy, cx, cy = cut.cameras.intrinsics[views].T
-        local = np.stack([(column + 0.5 - cx) / fx, -(row + 0.5 - cy) / fy, -np.ones(len(row))], axis=1)
-        pose = cut.cameras.c2w[views]
-        directions = np.einsum("nij,nj->ni", pose[:, :3, :3], local)
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        return Batch(
-            pose[:, :3, 3].astype(np.float32),
-            directions.astype(np.float32),
-            cut.images[views, row, column].astype(np.float32) / np.float32(255),
-            cut.masks[views, row, column].astype(np.float32),
-            views,
-            tiles,
-        )
+
+def through(cut: Scene, pixels: Long, tiles: Long) -> Batch:
+    """Rays through `pixels` (R,), flat indices over the photos; tiles (R,) of each."""
+    views, row, column = np.unravel_index(pixels, cut.masks.shape)
+    fx, fy, cx, cy = cut.cameras.intrinsics[views].T
+    local = np.stack([(column + 0.5 - cx) / fx, -(row + 0.5 - cy) / fy, -np.ones(len(row))], axis=1)
+    pose = cut.cameras.c2w[views]
+    directions = np.einsum("nij,nj->ni", pose[:, :3, :3], local)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    return Batch(
+        pose[:, :3, 3].astype(np.float32),
+        directions.astype(np.float32),
+        cut.images[views, row, column].astype(np.float32) / np.float32(255),
+        cut.masks[views, row, column].astype(np.float32),
+        views,
+        tiles,
+    )
