@@ -1,8 +1,8 @@
 """What it buys to draw rays by error: `python -m tests.bench.rays INPUTS ...`.
 
 INPUTS: folders as `phototwin run CAPTURE --until segment --out INPUTS` leaves them. Each is learned by
-method `neus` for three seeds: from rays drawn evenly, and in SHARE of the iterations from rays drawn by
-error. Judged by the views that are held out, within the boxes around their masks.
+method `neus` for three seeds: from rays drawn evenly, and in SHARE of the iterations from rays drawn evenly
+and by error. Judged by the views that are held out, within the boxes around their masks.
 """
 
 import argparse
@@ -39,21 +39,25 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=1000)
     arguments = parser.parse_args()
     work = replace(profile("standard", "cpu"), iterations=arguments.iterations)
-    print("| case | seed | even, dB | by error, dB | even, CPU s | by error, CPU s |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    gains = []
+    short = replace(work, iterations=round(SHARE * work.iterations))
+    print(f"| case | seed | even, dB, CPU s | in {SHARE} even | in {SHARE} by error |")
+    print("| --- | --- | --- | --- | --- |")
+    to_whole, to_short = [], []
     for inputs in arguments.inputs:
         training, judged, base = _scenes(inputs, work)
         for seed in SEEDS:
-            even, cost = _learned(training, judged, base, work, seed, adaptive=False)
-            short = replace(work, iterations=round(SHARE * work.iterations))
-            found, less = _learned(training, judged, base, short, seed, adaptive=True)
-            gains.append(found - even)
-            print(
-                f"| {inputs.name} | {seed} | {even:.2f} | {found:.2f} | {cost:.0f} | {less:.0f} |", flush=True
-            )
-    mean, low, high = statistics.fmean(gains), min(gains), max(gains)
-    print(f"\nIn {SHARE} of the time by error is {mean:+.2f} dB of even, {low:+.2f} to {high:+.2f}.")
+            runs = [
+                _learned(training, judged, base, budget, seed, adaptive=adaptive)
+                for budget, adaptive in ((work, False), (short, False), (short, True))
+            ]
+            whole, even, found = (psnr for psnr, _ in runs)
+            to_whole.append(found - whole)
+            to_short.append(found - even)
+            told = " | ".join(f"{psnr:.2f}, {cost:.0f}" for psnr, cost in runs)
+            print(f"| {inputs.name} | {seed} | {told} |", flush=True)
+    for gains, than in ((to_whole, "in all of the time"), (to_short, f"in {SHARE} of it too")):
+        mean, low, high = statistics.fmean(gains), min(gains), max(gains)
+        print(f"\nIn {SHARE} of the time {mean:+.2f} dB of even rays {than}, {low:+.2f} to {high:+.2f}.")
 
 
 def _scenes(inputs: Path, work: Profile) -> tuple[Scene, Scene, torch.Tensor]:
