@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from numba import prange
 from numpy.typing import NDArray
 
 from workers.geometry.kernels import Real, kernel, parallel_kernel
-
-if TYPE_CHECKING:
-    from workers.reconstruct.methods.neus.field import Field
+from workers.reconstruct.methods.neus.field import Field
 
 Float = NDArray[np.float32]
 Byte = NDArray[np.uint8]
