@@ -166,9 +166,6 @@ async def listen(made: Gateway, app: FastAPI, say: Callable[[int], None] = lambd
         raise SettingsError(
             f"PHOTOTWIN_GATEWAY_PORT: cannot listen on {settings.gateway_port}: {error.strerror}"
         ) from None
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn hands them on to us when it has ended
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -178,6 +175,9 @@ async def listen(made: Gateway, app: FastAPI, say: Callable[[int], None] = lambd
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = uvicorn.Server(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):  # before uvicorn hears them, and after it
+        loop.add_signal_handler(number, setattr, server, "should_exit", True)
     say(listening.getsockname()[1])
     farewell = asyncio.create_task(_dismiss(server, made.hub))
     try:
