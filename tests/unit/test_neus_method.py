@@ -12,7 +12,9 @@ import pytest
 from tests.unit import scenes
 from tests.unit.scenes import dimpled
 from workers.geometry.errors import NumericError
+from workers.reconstruct import memory
 from workers.reconstruct.checkpoints import Checkpoints
+from workers.reconstruct.memory import needed
 from workers.reconstruct.methods import neus, training
 from workers.reconstruct.methods.appearance.painting import Effort
 from workers.reconstruct.methods.hash_grid import HashGrid
@@ -121,6 +123,14 @@ def test_masks_that_show_nothing_are_an_error(capture: Scene) -> None:
     empty = replace(capture, masks=capture.masks & False)
     with pytest.raises(NumericError, match="0 of 30 masks"):
         reconstruct(empty, Settings("preview"), _quiet)
+
+
+def test_it_needs_more_memory_than_the_photos_alone(capture: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    enough = needed(capture.masks.size, "preview")
+    monkeypatch.setattr(memory, "available", lambda: enough + 1e6)
+    memory.check_memory(capture.masks.size, "preview")
+    with pytest.raises(NumericError, match="of memory"):
+        reconstruct(capture, Settings("preview"), _quiet)
 
 
 def test_profiles() -> None:

@@ -287,3 +287,44 @@ def test_schedules() -> None:
     assert sharp == sorted(sharp)
     assert deep == sorted(deep, reverse=True)
     assert [learning.levels(p, 8) for p in (0, 0.3, 0.6, 1)] == [4, 6, 8, 8]
+    even = [learning.evenness(p) for p in parts]
+    assert even == sorted(even, reverse=True)
+    assert even[0] > 0
+    assert even[-1] == 0
+
+
+def _traced(field: Field) -> learning.Traced:
+    space = Space(field)
+    space.look(0.05, 4)
+    batch = Pixels(scene(ball, count=6, size=100)).draw(400, np.random.default_rng(0))
+    jitter = np.full((400, 24), 0.5, np.float32)
+    return learning.trace(field, space, batch, jitter, 800.0, 4, "solid")
+
+
+def test_the_curvature_of_a_sphere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "_APART", 0.05)  # more than the samples of the sphere are apart
+    field = _field()
+    traced = _traced(field)
+    assert traced.place[traced.cover > 0.99].norm(dim=1).numpy() == pytest.approx(RADIUS, abs=0.01)
+    aside = torch.randn(traced.place.shape, generator=torch.Generator().manual_seed(0))
+    found = float(learning.curvature(field, traced, aside, 4))
+    assert found == pytest.approx(1 - math.cos(math.atan(0.05 / RADIUS)), rel=0.15)
+    busy = _field(busy=True)
+    assert float(learning.curvature(busy, _traced(busy), aside[:1], 4)) > 3 * found
+
+
+def test_less_curvature_is_what_its_gradient_leads_to() -> None:
+    field = _field(busy=True)
+    traced = _traced(field)
+    aside = torch.randn(traced.place.shape, generator=torch.Generator().manual_seed(0))
+    table = field.parameters["table"].requires_grad_()
+
+    def bending() -> Tensor:
+        return learning.curvature(field, _traced(field), aside[:1], 4)
+
+    before = bending()
+    before.backward()  # type: ignore[no-untyped-call]
+    assert table.grad is not None
+    with torch.no_grad():
+        table -= 0.3 * table.abs().mean() * table.grad / table.grad.abs().max()
+    assert float(bending().detach()) < 0.95 * float(before.detach())

@@ -17,9 +17,11 @@ def needed(pixels: int, profile: str) -> float:
     return _BASE[profile] + _A_PIXEL[profile] * pixels
 
 
-def check_memory(pixels: int, profile: str) -> None:
-    """NumericError "too_much_memory" where photos of so many pixels in all do not fit into what is free."""
-    need, free = needed(pixels, profile), available()
+def check_memory(pixels: int, profile: str, more: float = 0) -> None:
+    """NumericError "too_much_memory" where photos of so many pixels in all do not fit into what is free;
+    more: bytes that a method needs besides.
+    """
+    need, free = needed(pixels, profile) + more, available()
     if need > free:
         needed_mb, limit_mb = round(need / 1e6), round(free / 1e6)
         message = f"the photos need about {needed_mb} MB of memory, and {limit_mb} MB are free"

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
 
+from workers.reconstruct.memory import check_memory
 from workers.reconstruct.methods.appearance.painting import painted
 from workers.reconstruct.methods.appearance.sketch import sketch
 from workers.reconstruct.methods.model import Report, Scene, Settings, Sketch, TexturedMesh
@@ -39,6 +40,7 @@ SIDE = 1.12
 """Of the field's cube; the object's longest side is 1."""
 _BASE = 96  # samples on a side of what the distance begins with
 _SKETCHED = 96  # voxels on the longest side of a preview
+_MEMORY = 0.8e9  # bytes: PyTorch, and what it keeps for the gradients
 # How long each step takes beside the others.
 _SHARES = {"box": 4, "hull": 10, "field": 120, "mesh": 6, "materials": 10, "unwrap": 1, "bake": 6}
 
@@ -46,8 +48,9 @@ _SHARES = {"box": 4, "hull": 10, "field": 120, "mesh": 6, "materials": 10, "unwr
 def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMesh:
     """The object's surface, its materials and the light around it, in the frame of the scene's cameras.
 
-    Deterministic for a seed on the CPU. NumericError: "mask_empty", "masks_inconsistent".
+    Deterministic for a seed on the CPU. NumericError: "mask_empty", "masks_inconsistent", "too_much_memory".
     """
+    check_memory(scene.masks.size, settings.profile, _MEMORY)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     work = profile(settings.profile, device.type)
     ends = np.cumsum(list(_SHARES.values())) / sum(_SHARES.values())

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from workers.reconstruct.checkpoints import Checkpoints
 from workers.reconstruct.methods.neus.density import Formulation, opacity, weights
@@ -31,6 +32,8 @@ _COARSE = 4  # levels at first
 _FINE_AT = 0.6  # of the iterations, when the last level comes in
 _DEEP, _DEEP_UNTIL = 0.05, 0.25  # how far inside is looked at first, and until when
 _MASK, _EIKONAL, _GAIN = 0.3, 0.1, 0.1
+_CURVATURE, _CURVED_FROM = 0.1, 0.5  # to begin with; the part of the iterations after which none is asked for
+_APART = 0.005  # of the longest side: how far normals are from each other that should be alike
 
 
 def sharpness(part: float) -> float:
@@ -41,6 +44,11 @@ def sharpness(part: float) -> float:
 def band(part: float) -> float:
     """Within which the surface may be found."""
     return max(5 / sharpness(part), _DEEP * (1 - part / _DEEP_UNTIL))
+
+
+def evenness(part: float) -> float:
+    """How much the surface is kept from bending, so that it bends for what many photos show."""
+    return _CURVATURE * max(0.0, 1 - part / _CURVED_FROM)
 
 
 def levels(part: float, all: int) -> int:
@@ -69,8 +77,13 @@ def learn(
         rng = np.random.default_rng((seed, iteration))
         batch = pixels.draw(work.rays, rng)
         jitter = rng.random((work.rays, work.samples), dtype=np.float32)
-        found, errors = _losses(field, space, batch, jitter, sharpness(part), used, by)
+        traced = trace(field, space, batch, jitter, sharpness(part), used, by)
+        found, errors = _losses(field, batch, traced)
         pixels.learn(batch, errors)
+        if evenness(part) > 0:
+            aside = torch.from_numpy(rng.standard_normal((work.rays, 3), np.float32))
+            bending = curvature(field, traced, aside[: len(traced.cover)].to(field.base.device), used)
+            found["curvature"] = evenness(part) * bending
         return found
 
     groups = [(value, _TABLE_RATE if name == "table" else _RATE) for name, value in field.parameters.items()]
@@ -85,13 +98,16 @@ class Traced:
     """Of the M of R rays that meet what may be surface.
 
     met: (R,) which. colour: (M,3) sRGB times cover, before the photos' exposures. cover: (M,) how much is
-    stopped. slope: (M*S,3) of the distance at the samples.
+    stopped. slope: (M*S,3) of the distance at the samples. first: (M,) which of these samples is seen most;
+    place: (M,3) where it is.
     """
 
     met: NDArray[np.bool_]
     colour: Tensor
     cover: Tensor
     slope: Tensor
+    first: Tensor
+    place: Tensor
 
 
 def trace(
@@ -110,14 +126,22 @@ def trace(
     alpha = opacity(distance, along, steps.repeat_interleave(count), sharp, by).reshape(-1, count)
     seen = weights(alpha)
     light = field.radiance(places, slope, features, towards).reshape(-1, count, 3)
-    return Traced(met, (seen[..., None] * light).sum(1), seen.sum(1), slope)
+    first = seen.argmax(1) + count * torch.arange(len(seen), device=device)
+    return Traced(met, (seen[..., None] * light).sum(1), seen.sum(1), slope, first, places[first])
 
 
-def _losses(
-    field: Field, space: Space, batch: Batch, jitter: Float, sharp: float, used: int, by: Formulation
-) -> tuple[Losses, Float]:
+def curvature(field: Field, traced: Traced, aside: Tensor, used: int) -> Tensor:
+    """How much normals differ from those a little aside on the surface: the mean of 1 - their cosine (after
+    Rosu and Behnke 2023, "PermutoSDF"). aside: (M,3) at random.
+    """
+    normal = normalize(traced.slope[traced.first], dim=1)
+    away = _APART * normalize(torch.linalg.cross(normal.detach(), aside), dim=1)
+    _, slope, _ = field.distance(traced.place + away, used)
+    return 1 - (normal * normalize(slope, dim=1)).sum(1).mean()
+
+
+def _losses(field: Field, batch: Batch, traced: Traced) -> tuple[Losses, Float]:
     """And the errors (R,) of the rays."""
-    traced = trace(field, space, batch, jitter, sharp, used, by)
     met, cover, device = traced.met, traced.cover, field.base.device
     mask, wanted = (torch.from_numpy(each[met]).to(device) for each in (batch.masks, batch.colours))
     gain = field.parameters["gain"][torch.from_numpy(batch.views[met]).to(device)]
