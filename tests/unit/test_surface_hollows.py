@@ -81,3 +81,20 @@ def test_one_that_sees_through_a_lid_outvotes_those_that_take_it_for_surface(
     towards = taken.cameras.c2w[0, :3, 2]
     fused = fuse(hull, depth, confidence, taken.cameras, 0.1, 32.0)
     assert (_at(hull, fused, 0.46 * towards) > 0) is through
+
+
+@pytest.mark.parametrize(("hollow", "free"), [(0.0, False), (1.0, True)])
+def test_what_was_found_free_over_a_hollow_stays_free(hollow: float, free: bool) -> None:
+    taken = _unit(scene(ball, 24))
+    plain = _hull(taken)
+    hull = Hull(
+        plain.grid, plain.distance, np.zeros_like(plain.support), np.full_like(plain.hollow, hollow)
+    )
+    nothing = np.zeros(taken.masks.shape, np.float32)
+    towards = taken.cameras.c2w[0, :3, 2]
+    at = hull.grid.points(np.ones(hull.grid.shape, bool))
+    dug = 0.2 - np.linalg.norm(at - 0.45 * towards, axis=1).reshape(hull.grid.shape)
+    before = np.maximum(hull.distance, dug).astype(np.float32)
+    fused = fuse(hull, nothing, nothing, taken.cameras, 0.1, 32.0, before)
+    assert (_at(hull, fused, 0.4 * towards) > 0) is free
+    assert _at(hull, fused, -0.4 * towards) < 0

@@ -13,7 +13,7 @@ class Reconstruct(Worker[MasksReady]):
 
     stage = "reconstruct"
     consumes = (MasksReady,)
-    algorithm = "6"
+    algorithm = "7"
     compute = "workers.reconstruct.compute"
 
     def inputs(self, event: MasksReady) -> Inputs:

@@ -32,7 +32,7 @@ _COARSE = 4  # levels at first
 _FINE_AT = 0.6  # of the iterations, when the last level comes in
 _DEEP, _DEEP_UNTIL = 0.05, 0.25  # how far inside is looked at first, and until when
 _MASK, _EIKONAL, _GAIN = 0.3, 0.1, 0.1
-_CURVATURE, _CURVED_FROM = 0.1, 0.5  # to begin with; the part of the iterations after which none is asked for
+_CURVATURE, _CURVED_UNTIL = 0.1, 0.25  # to begin with; the part of the iterations when it has come to nothing
 _APART = 0.005  # of the longest side: how far normals are from each other that should be alike
 
 
@@ -48,7 +48,7 @@ def band(part: float) -> float:
 
 def evenness(part: float) -> float:
     """How much the surface is kept from bending, so that it bends for what many photos show."""
-    return _CURVATURE * max(0.0, 1 - part / _CURVED_FROM)
+    return _CURVATURE * max(0.0, 1 - part / _CURVED_UNTIL)
 
 
 def levels(part: float, all: int) -> int:

@@ -32,6 +32,7 @@ def fuse(
     cameras: Cameras,
     truncation: float,
     dig: float,
+    before: Float | None = None,
     blur: float = 0.8,
 ) -> Float:
     """Signed distance (grid.shape), negative inside: the larger of the hull's and the blurred mean of the
@@ -40,7 +41,8 @@ def fuse(
     depth: (N,h,w) along the axis; confidence: (N,h,w), the weight of its vote. truncation: in the frame's
     units; a sample deeper than that behind a depth is not spoken of by it. dig: how many votes one counts
     that sees through what is stretched over a hollow, since few photos look into one and most of those are
-    not sure. blur: standard deviation in voxels of the weighted smoothing.
+    not sure. before: (grid.shape) what is known already, which counts over hollows in the place of the hull.
+    blur: standard deviation in voxels of the weighted smoothing.
     """
     grid = hull.grid
     mean = np.zeros(grid.shape, np.float32)
@@ -59,7 +61,9 @@ def fuse(
     )
     prior = np.float32(_PRIOR) * (1 - np.float32(_DOUBT) * hull.hollow) + hull.support
     trust = weight + prior
-    value = weight * mean - prior * np.float32(_PRIOR_DEPTH * truncation)
+    deep = np.float32(_PRIOR_DEPTH * truncation)
+    known = -deep if before is None else np.clip(before, -deep, deep)
+    value = weight * mean + prior * (hull.hollow * known - (1 - hull.hollow) * deep)
     smooth = gaussian_filter(value, blur) / gaussian_filter(trust, blur)
     support = gaussian_filter(weight + np.float32(_RIM_SUPPORT) * hull.support, blur)
     return _calmed(np.maximum(hull.distance, smooth.astype(np.float32)), support, grid.spacing)

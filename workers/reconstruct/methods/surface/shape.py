@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -95,18 +96,12 @@ def surface(
     show("hull", lambda: zero_surface(hull.distance, hull.grid))
     rough = _kept(checkpoints, "rough", lambda: _dug(scene, half, profile, hull, done))
     show("rough", lambda: zero_surface(rough, hull.grid))
-
-    def widely() -> Float:
-        coarse = look(scene, half, profile.coarse, rough, hull.grid, _WIDE.neighbours)
-        depths = _depths(coarse, hull, _behind(coarse, _DEEP), _WIDE, lambda part: done("sweep", part))
-        return _fused(coarse, hull, depths, _WIDE)
-
-    field = _kept(checkpoints, "field", widely)
+    field = _kept(checkpoints, "field", lambda: _widely(scene, half, profile, hull, rough, done))
     show("sweep", lambda: zero_surface(field, hull.grid))
     fine = look(scene, half, profile.fine, field, hull.grid, _NARROW.neighbours)
     offsets = (np.arange(-7, 8) * (2 / profile.fine)).astype(np.float32)
     depths = _depths(fine, hull, offsets, _NARROW, lambda part: done("refine", part))
-    field = _fused(fine, hull, depths, _NARROW)
+    field = _fused(fine, hull, depths, _NARROW, field)
     cloud = point_cloud(*depths, fine.cut, scene.cameras, field, hull.grid)
     vertices, faces = zero_surface(field, hull.grid)
     vertices = smoothed(vertices, faces, rounds=2)
@@ -119,9 +114,10 @@ def surface(
 
 
 def dug_hull(scene: Scene, half: NDArray[np.float64], profile: Profile) -> tuple[Hull, Float]:
-    """The hull, and the field after a first look behind it. NumericError: as `surface`."""
+    """The hull, and the field after the wide looks behind it. NumericError: as `surface`."""
     hull = _hull(scene, half, profile)
-    return hull, solid(_dug(scene, half, profile, hull, lambda step, part: None))
+    rough = _dug(scene, half, profile, hull, lambda step, part: None)
+    return hull, _widely(scene, half, profile, hull, rough, lambda step, part: None)
 
 
 def _hull(scene: Scene, half: NDArray[np.float64], profile: Profile) -> Hull:
@@ -144,15 +140,41 @@ def _dug(scene: Scene, half: NDArray[np.float64], profile: Profile, hull: Hull, 
 
     rough = looked(_MATT_SIZE)
     if rough.steady == 0:
-        rough = looked(_HOLLOW_SIZE)
-        hollow = seen(hull.hollow, hull.grid, rough.guide, rough.cut.cameras) > _HOLLOW
-        around = np.stack([cv2.dilate(m.astype(np.uint8), np.ones((2 * _AROUND + 1,) * 2)) for m in hollow])
-        if not around.any():
+        rough = _over_hollows(looked(_HOLLOW_SIZE), hull)
+        if not rough.guide.any():
             return field
-        rough = replace(rough, guide=rough.guide * around)
     offsets = _behind(rough, _DEEPEST)
     depths = _depths(rough, hull, offsets, _WIDE, lambda part: done("rough", part), first=True)
     return _fused(rough, hull, depths, _WIDE)
+
+
+def _widely(
+    scene: Scene, half: NDArray[np.float64], profile: Profile, hull: Hull, rough: Float, done: Done
+) -> Float:
+    """The field after two wide looks behind `rough`, the second over hollows alone: from nearer their ground
+    more of it is matched. Where one look sees that it is free, another that does not see leaves it so.
+    """
+    field = rough
+    for n in range(2):
+        at = look(scene, half, profile.coarse, field, hull.grid, _WIDE.neighbours)
+        at = at if n == 0 else _over_hollows(at, hull)
+        if at.guide.any():
+            tell = partial(_half, done, n)
+            depths = _depths(at, hull, _behind(at, _DEEP), _WIDE, tell)
+            field = solid(np.maximum(field, _fused(at, hull, depths, _WIDE)))
+    return field
+
+
+def _half(done: Done, n: int, part: float) -> None:
+    """Tell of a part of one of the two wide looks."""
+    done("sweep", (n + part) / 2)
+
+
+def _over_hollows(at: Look, hull: Hull) -> Look:
+    """The look at nothing but what is stretched over hollows, and around it."""
+    hollow = seen(hull.hollow, hull.grid, at.guide, at.cut.cameras) > _HOLLOW
+    around = np.stack([cv2.dilate(m.astype(np.uint8), np.ones((2 * _AROUND + 1,) * 2)) for m in hollow])
+    return replace(at, guide=at.guide * around)
 
 
 def _kept(checkpoints: Checkpoints, step: str, make: Callable[[], Float]) -> Float:
@@ -216,6 +238,8 @@ def _depths(
     return depth, confidence
 
 
-def _fused(at: Look, hull: Hull, depths: tuple[Float, Float], how: _Sweep) -> Float:
-    """The field that such depths leave of the hull."""
-    return solid(fuse(hull, *depths, at.cut.cameras, how.truncation, how.dig))
+def _fused(
+    at: Look, hull: Hull, depths: tuple[Float, Float], how: _Sweep, before: Float | None = None
+) -> Float:
+    """The field that such depths leave of the hull; before: see `fuse`."""
+    return solid(fuse(hull, *depths, at.cut.cameras, how.truncation, how.dig, before))
