@@ -152,12 +152,16 @@ def _widely(
     scene: Scene, half: NDArray[np.float64], profile: Profile, hull: Hull, rough: Float, done: Done
 ) -> Float:
     """The field after two wide looks behind `rough`, the second over hollows alone: from nearer their ground
-    more of it is matched. Where one look sees that it is free, another that does not see leaves it so.
+    more of it is matched. What one look has found free, another that does not see it leaves so. Matt surface
+    has been looked at everywhere before: there the second finds hollows where there are none.
     """
     field = rough
     for n in range(2):
         at = look(scene, half, profile.coarse, field, hull.grid, _WIDE.neighbours)
-        at = at if n == 0 else _over_hollows(at, hull)
+        if n == 1:
+            if at.steady > 0:
+                break
+            at = _over_hollows(at, hull)
         if at.guide.any():
             tell = partial(_half, done, n)
             depths = _depths(at, hull, _behind(at, _DEEP), _WIDE, tell)
