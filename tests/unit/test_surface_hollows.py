@@ -87,9 +87,7 @@ def test_one_that_sees_through_a_lid_outvotes_those_that_take_it_for_surface(
 def test_what_was_found_free_over_a_hollow_stays_free(hollow: float, free: bool) -> None:
     taken = _unit(scene(ball, 24))
     plain = _hull(taken)
-    hull = Hull(
-        plain.grid, plain.distance, np.zeros_like(plain.support), np.full_like(plain.hollow, hollow)
-    )
+    hull = Hull(plain.grid, plain.distance, np.zeros_like(plain.support), np.full_like(plain.hollow, hollow))
     nothing = np.zeros(taken.masks.shape, np.float32)
     towards = taken.cameras.c2w[0, :3, 2]
     at = hull.grid.points(np.ones(hull.grid.shape, bool))
