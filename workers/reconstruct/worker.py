@@ -13,7 +13,7 @@ class Reconstruct(Worker[MasksReady]):
 
     stage = "reconstruct"
     consumes = (MasksReady,)
-    algorithm = "7"
+    algorithm = "8"
     compute = "workers.reconstruct.compute"
 
     def inputs(self, event: MasksReady) -> Inputs:

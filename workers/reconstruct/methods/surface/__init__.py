@@ -44,6 +44,7 @@ _SPARED = {
     "atlas": {"unwrap"},
     "appearance": {"materials"},
 }
+_HOLLOW = 0.1  # share of the hull that is stretched over hollows
 _CLOUD = ("points", "normals", "colours", "sightings")  # what is saved of it
 
 
@@ -64,7 +65,7 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
 
     views = views_of(usable(scene), work)
     done("box", 1)
-    vertices, faces, cloud = _shape(views, work, checkpoints, done)
+    vertices, faces, cloud, lids = _shape(views, work, checkpoints, done)
     reach = 1.02 * float(np.linalg.norm(views.half))
     effort = Effort(work.texture, work.rounds)
     mesh = painted(views.colour, vertices, faces, reach, effort, settings, done)
@@ -72,8 +73,17 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
         mesh,
         vertices=views.moved_back(mesh.vertices),
         cloud=_given(cloud, views),
-        warnings=views.warnings(),
+        warnings=views.warnings() + _hollows(lids, settings.profile),
     )
+
+
+def _hollows(lids: float, profile: str) -> list[str]:
+    """In plain sentences."""
+    if lids < _HOLLOW or profile == "high":
+        return []
+    return [
+        "Much of the object lies in hollows, which few photos look into: profile high may find more of it."
+    ]
 
 
 def _spans(work: Profile, checkpoints: Checkpoints) -> dict[str, tuple[float, float]]:
@@ -91,7 +101,7 @@ def _shape(views: Views, work: Profile, checkpoints: Checkpoints, done: Callable
     saved = checkpoints.load("surface")
     if saved is not None:
         cloud = Cloud(**{name: saved[name] for name in _CLOUD}, cameras=views.shape.cameras)
-        return Found(saved["vertices"], saved["faces"], cloud)
+        return Found(saved["vertices"], saved["faces"], cloud, float(saved["lids"]))
     found = surface(
         views.shape,
         views.half,
@@ -101,7 +111,8 @@ def _shape(views: Views, work: Profile, checkpoints: Checkpoints, done: Callable
         checkpoints,
     )
     arrays = {name: getattr(found.cloud, name) for name in _CLOUD}
-    checkpoints.save("surface", {"vertices": found.vertices, "faces": found.faces, **arrays})
+    arrays |= {"vertices": found.vertices, "faces": found.faces, "lids": np.array(found.lids)}
+    checkpoints.save("surface", arrays)
     return found
 
 

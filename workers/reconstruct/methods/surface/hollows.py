@@ -26,6 +26,7 @@ _RIM = 2  # pixels on either side of a mask's border that count as its rim
 _RIM_VOTE = 4.0  # weight of a rim that touches a sample
 _RIM_CHORD = 0.12  # chord, of the object's longest side, over which a rim ray may touch anywhere
 _SHIELD = 0.11  # of the usual votes: so many make a place e times less likely to be a lid over a hollow
+_LID = 0.3  # how likely no surface a place of the hull is from where it counts as a lid
 _BLUR = 1.5  # voxels along the hull over which rims speak for their surroundings
 
 
@@ -42,6 +43,11 @@ class Hull:
     distance: Float
     support: Float
     hollow: Float
+
+    @property
+    def lids(self) -> float:
+        """The share of its surface that is stretched over hollows."""
+        return float((self.hollow[_beside(self.distance, self.grid)] > _LID).mean())
 
 
 def hull_with_rims(distance: Float, grid: Grid, cut: Scene) -> Hull:
@@ -62,7 +68,7 @@ def hull_with_rims(distance: Float, grid: Grid, cut: Scene) -> Hull:
         cut.cameras.projection().astype(np.float32),
         support,
     )
-    surface = (np.abs(distance) < 1.2 * grid.spacing).astype(np.float32)
+    surface = _beside(distance, grid).astype(np.float32)
     shield = gaussian_filter(support * surface, _BLUR) / np.maximum(gaussian_filter(surface, _BLUR), 1e-6)
     nearest = distance_transform_edt(surface == 0, return_distances=False, return_indices=True)
     usual = float(np.median(shield[surface > 0]))
@@ -70,6 +76,12 @@ def hull_with_rims(distance: Float, grid: Grid, cut: Scene) -> Hull:
     if usual > 0:
         hollow = np.exp(-shield[tuple(nearest)] / np.float32(_SHIELD * usual))
     return Hull(grid, distance, support, hollow)
+
+
+def _beside(distance: Float, grid: Grid) -> NDArray[np.bool_]:
+    """Which samples (grid.shape) are next to the hull's surface."""
+    beside: NDArray[np.bool_] = np.abs(distance) < 1.2 * grid.spacing
+    return beside
 
 
 def seen(values: Float, grid: Grid, depth: Float, cameras: Cameras) -> Float:

@@ -72,11 +72,14 @@ _MATT_KEEP = 3  # of the best that count where brightness is steady, and much lo
 
 
 class Found(NamedTuple):
-    """vertices (V,3) and faces (F,3) of the closed surface; cloud: what the narrow sweep saw of it."""
+    """vertices (V,3) and faces (F,3) of the closed surface; cloud: what the narrow sweep saw of it; lids: see
+    `Hull`.
+    """
 
     vertices: Float
     faces: Index
     cloud: Cloud
+    lids: float
 
 
 def surface(
@@ -107,10 +110,11 @@ def surface(
     vertices = smoothed(vertices, faces, rounds=2)
     show("refine", lambda: (vertices, faces))
     if not profile.polish:
-        return Found(*simplified(vertices, faces, profile.triangles), cloud)
+        return Found(*simplified(vertices, faces, profile.triangles), cloud, hull.lids)
     shown = area(vertices, faces) * float(np.median(scene.cameras.magnification)) ** 2
     mesh = simplified(vertices, faces, min(profile.triangles, int(shown / _LEAST_SHOWN)))
-    return Found(*refined(scene, half, *mesh, min(profile.polish, max(scene.masks.shape[1:]))), cloud)
+    size = min(profile.polish, max(scene.masks.shape[1:]))
+    return Found(*refined(scene, half, *mesh, size), cloud, hull.lids)
 
 
 def dug_hull(scene: Scene, half: NDArray[np.float64], profile: Profile) -> tuple[Hull, Float]:

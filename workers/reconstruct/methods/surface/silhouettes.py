@@ -26,8 +26,10 @@ _SMALLEST_MASK = 50  # pixels: less is no object
 def usable(scene: Scene) -> Scene:
     """The photos whose mask shows anything.
 
-    NumericError: "mask_empty" where fewer than two do.
+    NumericError: "too_few_images" where there is one photo alone, "mask_empty" where fewer than two do.
     """
+    if len(scene.images) < 2:
+        raise NumericError("too_few_images", "only one image has a mask", found=1, needed=2)
     shown = scene.masks.sum((1, 2)) >= _SMALLEST_MASK
     if shown.sum() < 2:
         first = scene.cameras.names[int(np.argmin(shown))]
