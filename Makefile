@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint long bench chaos test-servers
+.PHONY: help setup demo serve test lint long bench ablation chaos test-servers
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ lint: setup ## check style, types and which package may import which
 long: setup ## import the files we hand out into Blender, and compare its renders with ours
 	@scripts/long.sh
 	.venv/bin/python -m pytest -m long -s
+
+ablation: setup ## what the parts of method single-view are worth (about two hours)
+	.venv/bin/python -m tests.bench.ablation
 
 bench: setup ## measure speed and quality
 	.venv/bin/python -m tests.bench

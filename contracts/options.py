@@ -96,7 +96,8 @@ class Options(Contract):
     profile: Profile = "standard"
     """How good, for how much time."""
     method: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = "auto"
-    """What reconstructs the mesh: surface, neus, dmtet, or one that the installation adds."""
+    """What reconstructs the mesh: surface, neus, dmtet, single-view, or one that the installation adds; auto:
+    surface, or single-view where there is but one photo."""
     seed: Annotated[int, Field(ge=0, lt=1 << 31)] = 0
     """Of all that is drawn at random."""
     holdout: Annotated[

@@ -21,6 +21,7 @@ from workers import (
     cli_schedule,
     cli_schemas,
     cli_topology,
+    cli_train,
     cli_weights,
     local,
     service,
@@ -68,6 +69,8 @@ app.add_typer(cli_topology.app, name="topology")
 app.add_typer(cli_masks.app, name="masks")
 app.add_typer(cli_schemas.app, name="schemas")
 app.add_typer(cli_weights.app, name="weights")
+app.add_typer(cli_train.app, name="train")
+app.command()(cli_train.evaluate_single_view)
 app.command("compare-poses")(compare_poses)
 app.command()(cli_operations.cancel)
 app.command()(cli_operations.sweep)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,26 @@ def test_cameras_json_comes_back(tmp_path: Path) -> None:
     assert np.array_equal(found.intrinsics, cameras.intrinsics)
     assert entry["scale"] == 0.5
     assert photo_frames(path).tolist() == [[4, 0, 60, 60], [0, 0, 56, 60]]
+
+
+def test_a_single_picture_without_a_pose_is_a_world_of_its_own(tmp_path: Path) -> None:
+    """One unit wide at the origin, upright; of several without poses there is no telling."""
+    path = tmp_path / "cameras.json"
+    unknown = np.full((4, 4), np.nan)
+    world = {"up": None, "scale": None, "to_normalised": None}
+    alone = replace(_cameras().select([0]), c2w=unknown[None])
+    write_cameras(path, alone, ["1.jpg"], [[64, 60]], [[0, 0, 64, 60]], world)
+    found, entry = read_cameras(path)
+    assert np.array_equal(found.c2w[0, :3, :3], np.eye(3))
+    x, y, w = found.projection()[0] @ np.array([[0, 0, 0, 1], [1, 0, 0, 1], [0, 1, 0, 1.0]]).T
+    assert (x / w)[1] - (x / w)[0] == pytest.approx(found.width)
+    assert (y / w)[2] < (y / w)[0]
+    assert np.array(entry["to_normalised"]).shape == (4, 4)
+    two = replace(_cameras().select([0, 1]), c2w=np.stack([unknown, unknown]))
+    write_cameras(path, two, ["1.jpg", "2.jpg"], [[64, 60]] * 2, [[0, 0, 64, 60]] * 2, world)
+    with pytest.raises(NumericError) as caught:
+        read_cameras(path)
+    assert caught.value.code == "poses_missing"
 
 
 def test_no_images_is_an_error(tmp_path: Path) -> None:

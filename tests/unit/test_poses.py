@@ -184,9 +184,11 @@ def test_a_single_photo_has_a_mask_and_no_pose(tmp_path: Path) -> None:
     segment.run(tmp_path, tmp_path / "masks", asked, lambda *_: None)
     assert (tmp_path / "masks" / "photo_00.png").exists()
     chosen = {"profile": "preview", "method": "auto", "seed": 0, "holdout": 0}
+    made = reconstruct.run(tmp_path, tmp_path, chosen, lambda *_: None)
+    assert made["metrics"]["method"] == "single-view"
     with pytest.raises(NumericError) as caught:
-        reconstruct.run(tmp_path, tmp_path, chosen, lambda *_: None)
-    assert caught.value.code == "poses_missing"
+        reconstruct.run(tmp_path, tmp_path, chosen | {"method": "surface"}, lambda *_: None)
+    assert caught.value.code == "too_few_images"
 
 
 @cache

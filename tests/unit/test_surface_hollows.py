@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tests.unit.scenes import ball, scene
 from workers.geometry.grid import Grid, zero_surface
 from workers.reconstruct.methods.model import Scene
+from workers.reconstruct.methods.surface import _hollows
 from workers.reconstruct.methods.surface.fusion import fuse
 from workers.reconstruct.methods.surface.hollows import Hull, hull_with_rims, seen
 from workers.reconstruct.methods.surface.hull import hull_distance
@@ -51,6 +52,16 @@ def test_the_lid_over_an_opening_is_hollow_and_round_places_are_not() -> None:
     whole = _hull(_unit(scene(ball, 60)))
     for hull, side in ((cup, [0, 0.5, 0]), (cup, [0, 0, -0.5]), (cup, [-0.5, 0, 0]), (whole, _OPENING)):
         assert _at(hull, hull.hollow, np.array(side)) < 0.1
+    assert 10 * whole.lids < cup.lids
+    assert 0.01 < cup.lids < 0.1
+
+
+def test_hollows_are_told_of_where_another_profile_would_help() -> None:
+    """Hardly any, few photos whose outlines leave hollows anyway, and the profile that looks for them: no
+    word.
+    """
+    assert "profile high" in _hollows(0.15, 40, "standard")[0]
+    assert _hollows(0.05, 40, "standard") == _hollows(0.15, 8, "standard") == _hollows(0.15, 40, "high") == []
 
 
 def test_values_are_looked_up_where_the_depths_are() -> None:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from broker.embedded import Broker
 from contracts.dataset import Manifest
-from contracts.events import Options, PosesReady, Segmenter
+from contracts.events import MasksReady, Options, PosesReady, Segmenter
 from contracts.fields import ManifestRef
 from tests.fakes.bench import TOPOLOGY, Bench
 from tests.fakes.networked import Networked
@@ -26,6 +26,7 @@ from workers.cli import app
 from workers.geometry.errors import NumericError
 from workers.networks import fetch, weights
 from workers.prepare.worker import Prepare
+from workers.reconstruct.worker import Reconstruct
 from workers.runtime.compute import Compute
 from workers.runtime.folder import FolderStore
 from workers.runtime.metrics import Metrics
@@ -238,3 +239,25 @@ async def test_a_job_finds_the_weights_of_the_settings_and_leaves_them(tmp_path:
     manifest = Manifest.model_validate_json(await bench.store.get(done.data.dataset.key))
     assert manifest.metrics["weights"] == {"net.onnx": "a network"}
     assert (tmp_path / "nets" / "net.onnx").read_text() == "a network"
+
+
+def _masks_ready() -> MasksReady:
+    ref = ManifestRef(key="captures/default/c1/masks/k/manifest.json", sha256="0" * 64, content="1" * 64)
+    return MasksReady(capture_id="c1", dataset=ref, masks=ref, images=1)
+
+
+def test_a_network_for_single_pictures_decides_which_job_it_is(tmp_path: Path) -> None:
+    """One that ships changes nothing; another is verified when the worker starts, and again for each job."""
+    assert "network" not in Reconstruct(Settings()).parameters(_masks_ready())
+    assert not Reconstruct.networks(Settings())
+    (tmp_path / "ours.safetensors").write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    settings = Settings(
+        weights=str(tmp_path), single_view_model="ours.safetensors", single_view_sha256=digest
+    )
+    assert Reconstruct.networks(settings)
+    asked = Reconstruct(settings).parameters(_masks_ready())
+    assert asked["network"] == {"ours.safetensors": f"sha256:{digest}"}
+    for wrong in ({"single_view_sha256": None}, {"single_view_sha256": "ab" * 32}):
+        with pytest.raises(SettingsError, match="PHOTOTWIN_SINGLE_VIEW"):
+            Reconstruct(settings.model_copy(update=wrong))

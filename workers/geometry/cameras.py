@@ -137,13 +137,20 @@ def read_cameras(path: Path) -> tuple[Cameras, dict[str, Any]]:
     """Read cameras.json: the cameras in the capture's own world, and its "world" entry (up, scale,
     to_normalised).
 
+    A single picture whose pose is not known is a world of its own: its camera looks down -z, upright, at what
+    is at the origin, so far away that the picture is one unit wide there.
+
     NumericError: "too_few_images" for no image, "size_mismatch" where one has not the size of the first,
-    "poses_missing" where it has no pose.
+    "poses_missing" where one of several has no pose.
     """
     document = json.loads(path.read_text())
-    images = document["images"]
+    images, world = document["images"], dict(document["world"])
     if not images:
         raise NumericError("too_few_images", f"{path.name} lists no image", found=0, needed=2)
+    if len(images) == 1 and images[0]["c2w"] is None:
+        alone = np.eye(4)
+        alone[2, 3] = images[0]["fx"] / images[0]["w"]
+        images[0]["c2w"], world["to_normalised"] = alone.tolist(), np.diag([2.0, 2.0, 2.0, 1.0]).tolist()
     sizes = [(int(image["w"]), int(image["h"])) for image in images]
     for image, size in zip(images, sizes, strict=True):
         if size != sizes[0]:
@@ -163,7 +170,7 @@ def read_cameras(path: Path) -> tuple[Cameras, dict[str, Any]]:
         height=sizes[0][1],
         c2w=np.array([image["c2w"] for image in images], np.float64),
     )
-    return cameras, dict(document["world"])
+    return cameras, world
 
 
 def photo_frames(path: Path) -> NDArray[np.int64]:

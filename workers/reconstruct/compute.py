@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from workers.geometry.errors import NumericError
 from workers.geometry.images import write_hdr, write_png
+from workers.networks.weights import verified
 from workers.reconstruct.checkpoints import Checkpoints
 from workers.reconstruct.cloud import write_cloud
 from workers.reconstruct.contact_sheet import contact_sheet
@@ -39,18 +40,21 @@ def run(
     contact_sheet.png and, where the method finds the light, light.hdr (see `to_equirectangular`), and where
     it has a cloud, points.ply and colmap/ (see `write_cloud`); all in the capture's own world, and its units.
 
-    parameters: profile, method ("auto" is "surface"), seed, holdout (every how many photos one is held out;
+    parameters: network ({file in `inputs / "weights"`: digest}, of method single-view, where it is not the
+    one that ships), profile, method (see `chosen`), seed, holdout (every how many photos one is held out;
     0: none). scratch: a folder whose `checkpoints` outlive the process (see `workers.runtime.child`).
     Returns {"metrics": {...}, "warnings": [sentences]}. NumericError: see `read_dataset` and the method;
-    "method_unavailable", "too_much_memory", and "masks_inconsistent" where the model does not look like the
-    masks at all.
+    "method_unavailable", "weights_missing", "weights_damaged", "too_much_memory", and "masks_inconsistent"
+    where the model does not look like the masks at all.
     """
     method = str(parameters.get("method", "auto"))
-    reconstruct = _method("surface" if method == "auto" else method)
+    if method != "auto":
+        _method(method)  # there is no need to read anything for one that is not there
     settings = Settings(
         str(parameters.get("profile", "standard")),
         int(parameters.get("seed", 0)),
         Checkpoints(scratch and scratch / "checkpoints"),
+        _network(inputs / "weights", parameters.get("network", {})),
     )
     clock = Clock()
 
@@ -59,6 +63,8 @@ def run(
         report(part, info)
 
     data = read_dataset(inputs)
+    method = chosen(method, data.scene)
+    reconstruct = _method(method)
     check_memory(data.scene.masks.size, settings.profile)
     to_world = np.linalg.inv(data.from_world)
     previews = Previews(scratch and scratch / "previews", data.scene, to_world)
@@ -94,7 +100,7 @@ def run(
     write_png(outputs / "contact_sheet.png", sheet)
     tell(1.0, {"step": "judge"})
     metrics = {
-        "method": "surface" if method == "auto" else method,
+        "method": method,
         "profile": settings.profile,
         "views": len(used),
         "views_held_out": len(held_out),
@@ -111,6 +117,13 @@ def run(
     return {"metrics": metrics, "warnings": warnings}
 
 
+def chosen(method: str, scene: Scene) -> str:
+    """The method of that name, "auto" being "surface", or "single-view" for a photo alone."""
+    if method != "auto":
+        return method
+    return "surface" if len(scene.images) > 1 else "single-view"
+
+
 def _method(name: str) -> Any:
     """The reconstruct function of the installed method of that name."""
     methods = {entry.name: entry for entry in entry_points(group="phototwin.methods")}
@@ -119,6 +132,13 @@ def _method(name: str) -> Any:
         message = f"there is no method {name}; there are {known}"
         raise NumericError("method_unavailable", message, method=name, available=known)
     return methods[name].load()
+
+
+def _network(folder: Path, digests: dict[str, str]) -> Path | None:
+    """The file of method single-view's network, verified; None for the one that ships."""
+    for file, digest in digests.items():
+        return verified(folder, file, digest)
+    return None
 
 
 def _figures(kind: str, likeness: Likeness) -> dict[str, float]:
@@ -144,7 +164,9 @@ def _warnings(scene: Scene, vertices: NDArray[np.float32], overlap: float) -> li
     towards = scene.cameras.centres - vertices.mean(0)
     towards /= np.linalg.norm(towards, axis=1, keepdims=True)
     widest = float(np.arccos(np.clip((towards @ towards.T).min(), -1, 1)))
-    found = []
+    found: list[str] = []
+    if len(scene.images) == 1:
+        return found  # its method tells what is a guess
     if len(scene.images) < _FEW_VIEWS:
         found.append(f"Only {len(scene.images)} photos were used; hidden parts of the surface are a guess.")
     if widest < _ONE_SIDE:

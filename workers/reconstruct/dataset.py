@@ -36,7 +36,7 @@ def read_dataset(inputs: Path) -> Dataset:
     `masks/support.json` under `inputs`.
 
     An image without a mask was discarded by a person and is left out.
-    NumericError: "masks_missing" where none has one, "too_few_images" where only one has;
+    NumericError: "masks_missing" where none has one, "too_few_images" where only one of several has,
     "image_unreadable", "size_mismatch".
     """
     cameras, world = read_cameras(inputs / "dataset" / "cameras.json")
@@ -44,8 +44,8 @@ def read_dataset(inputs: Path) -> Dataset:
     kept = [i for i, mask in enumerate(masks) if mask.exists()]
     if not kept:
         raise NumericError("masks_missing", f"none of the {len(cameras)} images has a mask")
-    if len(kept) < 2:
-        raise NumericError("too_few_images", "only one image has a mask", found=len(kept), needed=2)
+    if len(kept) < 2 <= len(cameras):
+        raise NumericError("too_few_images", "only one image has a mask", found=1, needed=2)
     cameras = cameras.select(kept)
     from_world = np.array(world["to_normalised"], np.float64)
     size = (cameras.height, cameras.width)

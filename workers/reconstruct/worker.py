@@ -5,6 +5,9 @@ from typing import Any
 from contracts.dataset import Manifest
 from contracts.events import MasksReady, MeshReady
 from contracts.fields import ManifestRef
+from workers.geometry.errors import NumericError
+from workers.networks.weights import verified
+from workers.runtime.settings import Settings, SettingsError
 from workers.runtime.worker import Inputs, Worker
 
 
@@ -16,6 +19,18 @@ class Reconstruct(Worker[MasksReady]):
     algorithm = "8"
     compute = "workers.reconstruct.compute"
 
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        try:
+            for file, digest in self._network().items():
+                verified(settings.weights_folder, file, digest)
+        except NumericError as error:
+            raise SettingsError(f"PHOTOTWIN_SINGLE_VIEW_MODEL is set, but {error}") from None
+
+    @classmethod
+    def networks(cls, settings: Settings) -> bool:
+        return settings.single_view_model is not None
+
     def inputs(self, event: MasksReady) -> Inputs:
         return Inputs(manifests={"dataset": event.dataset, "masks": event.masks})
 
@@ -26,7 +41,17 @@ class Reconstruct(Worker[MasksReady]):
             "method": options.method,
             "seed": options.seed,
             "holdout": options.holdout,
+            **({"network": network} if (network := self._network()) else {}),
         }
+
+    def _network(self) -> dict[str, str]:
+        """The file, by digest, that method single-view reads on this worker; none for the one that ships."""
+        settings = self.settings
+        if settings.single_view_model is None:
+            return {}
+        if settings.single_view_sha256 is None:
+            raise SettingsError("PHOTOTWIN_SINGLE_VIEW_MODEL needs PHOTOTWIN_SINGLE_VIEW_SHA256")
+        return {settings.single_view_model: f"sha256:{settings.single_view_sha256}"}
 
     def reply(self, event: MasksReady, manifest: Manifest, ref: ManifestRef) -> MeshReady:
         return event.followed_by(

@@ -44,7 +44,7 @@ ACCESS: Mapping[str, Access] = {
     # Each gets also what it puts: its job may be done already.
     "prepare": _worker((UPLOAD, "dataset/*"), ("dataset/*",), networks=True),
     "segment": _worker((UPLOAD, "dataset/*", "masks/*"), ("masks/*",), networks=True),
-    "reconstruct": _worker(("dataset/*", "masks/*", "mesh/*"), ("mesh/*", "previews/*")),
+    "reconstruct": _worker(("dataset/*", "masks/*", "mesh/*"), ("mesh/*", "previews/*"), networks=True),
     "package": _worker(("dataset/*", "masks/*", "mesh/*", "model/*"), ("model/*",)),
     "publisher": Access(gets=("dataset/*", "masks/*", "model/*", "previews/*", "outcomes/*"), puts=(UPLOAD,)),
     # Its links may do what it may. It deletes captures whole, and lists them where its database is lost.

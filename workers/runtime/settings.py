@@ -88,6 +88,12 @@ class Settings(BaseSettings):
     retrieval_model: Annotated[str, Field(pattern=_ONNX)] | None = None
     """As well: a network in ONNX, such as DINOv2, that finds photos which look alike."""
     retrieval_sha256: Sha256 | None = None
+    single_view_model: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors$")] | None = (
+        None
+    )
+    """A file among the weights, and what its digest must be: what `phototwin train single-view` made, in the
+    place of the network that ships."""
+    single_view_sha256: Sha256 | None = None
     work_dir: str | None = None
     """Where a job's files lie while it runs; None is the system's temporary folder."""
     traces_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+/")] | None = None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,11 +60,14 @@ class Scene:
 @dataclass(frozen=True)
 class Settings:
     """profile: preview, standard or high. seed: of whatever a method draws at random. checkpoints: of steps
-    that take long."""
+    that take long. network: a file to read in the place of the network that a method ships with, if it has
+    one.
+    """
 
     profile: str = "standard"
     seed: int = 0
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    network: Path | None = None
 
     @property
     def judged(self) -> int:

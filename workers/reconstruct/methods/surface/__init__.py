@@ -44,6 +44,7 @@ _SPARED = {
     "atlas": {"unwrap"},
     "appearance": {"materials"},
 }
+_ENOUGH = 20  # photos
 _HOLLOW = 0.1  # share of the hull that is stretched over hollows
 _CLOUD = ("points", "normals", "colours", "sightings")  # what is saved of it
 
@@ -73,13 +74,13 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
         mesh,
         vertices=views.moved_back(mesh.vertices),
         cloud=_given(cloud, views),
-        warnings=views.warnings() + _hollows(lids, settings.profile),
+        warnings=views.warnings() + _hollows(lids, len(scene.images), settings.profile),
     )
 
 
-def _hollows(lids: float, profile: str) -> list[str]:
-    """In plain sentences."""
-    if lids < _HOLLOW or profile == "high":
+def _hollows(lids: float, photos: int, profile: str) -> list[str]:
+    """In plain sentences. The outlines of few photos leave hollows everywhere, which says nothing."""
+    if lids < _HOLLOW or photos < _ENOUGH or profile == "high":
         return []
     return [
         "Much of the object lies in hollows, which few photos look into: profile high may find more of it."
