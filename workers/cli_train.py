@@ -18,7 +18,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-_MEANT = 256  # shapes that the mean shape is of
+_MEANT = 256  # shapes that the mean shape is of, and by which a network is calibrated
 _JUDGED = 128  # shapes held out that every epoch is judged by
 Data = Annotated[
     Path | None,
@@ -69,7 +69,7 @@ def single_view(
     # Here: PyTorch takes seconds that no other command need wait.
     from workers.reconstruct.methods.single_view.network import Design
     from workers.reconstruct.methods.single_view.weights import write_network
-    from workers.training.judging import by_network, overlaps
+    from workers.training.judging import by_network, calibrate, overlaps
     from workers.training.optimisation import Plan, train
     from workers.training.plots import write_progress
 
@@ -99,7 +99,7 @@ def single_view(
         )
 
     try:
-        network, state = train(
+        network, _ = train(
             plan,
             learned,
             lambda made: float(overlaps(lambda some: by_network(made, some), judged).mean()),
@@ -110,8 +110,10 @@ def single_view(
         fail(str(error))
     except KeyboardInterrupt:
         fail("stopped; started again with the same options, it goes on", status=130)
+    calibrate(network, learned.first(_MEANT))
+    overlap = float(overlaps(lambda some: by_network(network, some), judged).mean())
     write_network(out / "weights.safetensors", network, {"plan": json.dumps(_plain(plan))})
-    print(f"{out / 'weights.safetensors'}: IoU held out {state.held_out[-1]:.4f}")
+    print(f"{out / 'weights.safetensors'}: IoU held out {overlap:.4f}")
 
 
 def _shapes(data: Path | None, cache: Path, count: int, near: int) -> tuple["Examples", "Examples"]:
@@ -141,7 +143,7 @@ def evaluate_single_view(
     weights: Annotated[
         Path | None, typer.Argument(help="A weights.safetensors. Default: the one that ships.")
     ] = None,
-    parts: Annotated[int, typer.Option(min=1, help="How many held-out parts.")] = 64,
+    parts: Annotated[int, typer.Option(min=1, help="How many held-out parts.")] = 32,
     cache: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where shapes are kept, as in training.")
     ] = None,

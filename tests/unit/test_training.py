@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from workers.reconstruct.methods.single_view.network import PIXELS, REACH, Design, Network
 from workers.training.examples import Batch, Example, Examples, in_picture
-from workers.training.judging import Inflated, MeanShape, by_network, overlaps
+from workers.training.judging import Inflated, MeanShape, by_network, calibrate, overlaps
 from workers.training.labels import EVERY, FALLOFF, GRID, SHARPNESS, binary, f1, labels, sharpness
 from workers.training.optimisation import Labels, Plan, State, train
 
@@ -176,6 +176,21 @@ def test_the_mean_shape_knows_nothing_of_the_picture(ellipsoids: Examples) -> No
     moved = replace(batch, pictures=batch.pictures[::-1])
     assert np.array_equal(mean(batch), mean(moved))
     assert overlaps(mean, ellipsoids).mean() > 0.6
+
+
+def test_a_network_that_says_too_much_is_calibrated(ellipsoids: Examples) -> None:
+    network, _ = trained(replace(SMALL, labels="binary", epochs=8, batch=4), ellipsoids)
+
+    def overlap() -> float:
+        return float(overlaps(lambda batch: by_network(network, batch), ellipsoids).mean())
+
+    calibrate(network, ellipsoids)
+    best = overlap()
+    network.shift(1.5)
+    assert overlap() < best
+    assert calibrate(network, ellipsoids.first(24)) == pytest.approx(1.5, abs=0.11)
+    assert overlap() == pytest.approx(best, abs=0.01)
+    assert len(ellipsoids.first(5)) == 5
 
 
 def test_an_inflated_mask_is_the_ellipsoid_that_it_is_of() -> None:

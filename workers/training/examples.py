@@ -54,6 +54,12 @@ class Examples:
     def __len__(self) -> int:
         return len(self._all.pictures)
 
+    def first(self, count: int) -> Examples:
+        """So many of them, at most."""
+        found = type(self).__new__(type(self))
+        found._all = Example(**{name: each[:count] for name, each in self._all._asdict().items()})
+        return found
+
     def save(self, path: Path) -> None:
         """As one file, the points to half precision, which is a thousandth of a training grid's voxel... of
         128.

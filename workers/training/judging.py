@@ -15,6 +15,7 @@ from workers.training.examples import Batch, Examples
 
 Float = NDArray[np.float32]
 
+_LEVELS = tuple(0.1 * k for k in range(-20, 41))  # logits
 _CELLS = 32  # on a side of the grid that the mean shape is kept on
 
 
@@ -37,6 +38,30 @@ def by_network(network: Network, batch: Batch) -> NDArray[np.bool_]:
     logits = network(fed(batch.pictures).to(device), torch.from_numpy(batch.points).to(device))
     said: NDArray[np.bool_] = (logits > 0).cpu().numpy()
     return said
+
+
+@torch.no_grad()
+def calibrate(network: Network, examples: Examples) -> float:
+    """Move the network's logits so that their 0 is where it fits the shapes, those it learned from, best; by
+    how much.
+
+    It learns from points most of which lie near a surface, half of them inside: left alone it takes too much
+    of space, of which little is inside, for inside.
+    """
+    batches = list(examples.judged())
+    device = next(network.parameters()).device
+    logits = [
+        network(fed(each.pictures).to(device), torch.from_numpy(each.points).to(device)).cpu().numpy()
+        for each in batches
+    ]
+
+    def fit(level: float) -> float:
+        found = iter(logits)
+        return float(overlaps(lambda batch: next(found) > level, examples).mean())
+
+    best = max(_LEVELS, key=fit)
+    network.shift(-best)
+    return best
 
 
 @dataclass(frozen=True)
