@@ -16,7 +16,7 @@ from workers.reconstruct.methods.single_view.weights import shipped
 from workers.training import evaluation
 from workers.training.shapes import HELD_OUT
 
-PARTS = 4
+PARTS = 2
 CELLS = 256
 
 
