@@ -22,7 +22,7 @@ SHARED = {"checkpoints", "outcomes"}
 GETS = {
     "prepare": {"upload", "dataset", "weights"} | SHARED,
     "segment": {"upload", "dataset", "masks", "weights"} | SHARED,
-    "reconstruct": {"dataset", "masks", "mesh"} | SHARED,
+    "reconstruct": {"dataset", "masks", "mesh", "weights"} | SHARED,
     "package": {"dataset", "masks", "mesh", "model"} | SHARED,
     "publisher": {"dataset", "masks", "model", "previews", "outcomes"},
     "operator": {"outcomes"},
