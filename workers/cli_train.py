@@ -85,13 +85,14 @@ def single_view(
     )
     out.mkdir(parents=True, exist_ok=True)
     learned, judged = _shapes(data, cache or out / "shapes", shapes, plan.near)
-    begun = time.monotonic()
+    times = [time.monotonic()]
 
     def tell(epoch: int, state: "State") -> None:
+        times.append(time.monotonic())
         history = {"plan": _plain(plan), **state.__dict__}
         (out / "history.json").write_text(json.dumps(history, indent=1))
         write_progress(out / "progress.png", state)
-        each = (time.monotonic() - begun) / len(state.losses)
+        each = (times[-1] - times[0]) / (len(times) - 1)
         print(
             f"epoch {epoch}/{epochs}: loss {state.losses[-1]:.4f}, s {state.sharpness[-1]:.2f}, "
             f"IoU held out {state.held_out[-1]:.4f}, {each * (epochs - epoch) / 60:.0f} min left",

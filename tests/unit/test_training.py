@@ -271,3 +271,8 @@ def test_another_plan_does_not_go_on(tmp_path: Path, ellipsoids: Examples) -> No
     trained(replace(SMALL, epochs=1), ellipsoids, tmp_path / "c.pt")
     with pytest.raises(ValueError, match="another plan"):
         trained(replace(SMALL, epochs=1, seed=3), ellipsoids, tmp_path / "c.pt")
+    with pytest.raises(ValueError, match="another plan"):
+        trained(replace(SMALL, epochs=1), ellipsoids.first(16), tmp_path / "c.pt")
+    (tmp_path / "c.pt").write_bytes((tmp_path / "c.pt").read_bytes()[:2000])
+    with pytest.raises(ValueError, match="cannot be read; remove it"):
+        trained(replace(SMALL, epochs=1), ellipsoids, tmp_path / "c.pt")

@@ -136,9 +136,10 @@ def _method(name: str) -> Any:
 
 def _network(folder: Path, digests: dict[str, str]) -> Path | None:
     """The file of method single-view's network, verified; None for the one that ships."""
-    for file, digest in digests.items():
-        return verified(folder, file, digest)
-    return None
+    if not digests:
+        return None
+    ((file, digest),) = digests.items()
+    return verified(folder, file, digest)
 
 
 def _figures(kind: str, likeness: Likeness) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,13 +42,14 @@ class Plan:
 
 @dataclass
 class State:
-    """What is known after each epoch: the loss, F1 of what is inside among the points learned from, and s."""
+    """After each epoch: the loss, F1 of what is inside among the points learned from, s, and the IoU on shapes
+    held out.
+    """
 
     losses: list[float]
     scores: list[float]
     sharpness: list[float]
     held_out: list[float]
-    """IoU on shapes that are held out; of the last epoch alone where it was asked for seldom."""
 
 
 Told = Callable[[int, State], None]
@@ -66,7 +66,7 @@ def train(
 
     judge: the IoU on shapes held out, asked for after every epoch. checkpoint: a file that is gone on from
     where it was made by the same plan, and written after each epoch. tell: called after each epoch with its
-    number from 1.
+    number from 1. ValueError where the checkpoint is damaged, or of another plan or number of shapes.
     """
     torch.manual_seed(plan.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -77,7 +77,7 @@ def train(
     state = State([], [], [], [])
     begun = 0
     if checkpoint is not None and checkpoint.exists():
-        begun, state = _restored(checkpoint, plan, network, optimiser, schedule)
+        begun, state = _restored(checkpoint, _made_by(plan, examples), network, optimiser, schedule)
     s = _sharpness(plan, state, begun)
     for epoch in range(begun, plan.epochs):
         if epoch % EVERY == 0:
@@ -101,7 +101,7 @@ def train(
         network.eval()
         state.held_out.append(judge(network))
         if checkpoint is not None:
-            _save(checkpoint, plan, epoch + 1, state, network, optimiser, schedule)
+            _save(checkpoint, _made_by(plan, examples), epoch + 1, state, network, optimiser, schedule)
         tell(epoch + 1, state)
     network.eval()
     return network.cpu(), state
@@ -130,26 +130,34 @@ def _sharpness(plan: Plan, state: State, epoch: int) -> float:
     return sharpness(state.scores[before - 1]) if before else _FIRST
 
 
-def _save(checkpoint: Path, plan: Plan, epoch: int, state: State, *parts: Any) -> None:
+def _made_by(plan: Plan, examples: Examples) -> str:
+    """What has to be the same for a training to be gone on with."""
+    return json.dumps({**asdict(plan), "shapes": len(examples)})
+
+
+def _save(checkpoint: Path, made_by: str, epoch: int, state: State, *parts: Any) -> None:
     aside = checkpoint.with_suffix(".part")
     torch.save(
         {
-            "plan": json.dumps(asdict(plan)),
+            "made_by": made_by,
             "epoch": epoch,
             "state": asdict(state),
             "parts": [part.state_dict() for part in parts],
-            "time": time.time(),
         },
         aside,
     )
     aside.replace(checkpoint)
 
 
-def _restored(checkpoint: Path, plan: Plan, *parts: Any) -> tuple[int, State]:
-    """ValueError where another plan made it."""
-    saved = torch.load(checkpoint, weights_only=True)
-    if saved["plan"] != json.dumps(asdict(plan)):
-        raise ValueError(f"{checkpoint.name} was made by another plan; take another folder, or remove it")
+def _restored(checkpoint: Path, made_by: str, *parts: Any) -> tuple[int, State]:
+    """ValueError: see `train`."""
+    try:
+        saved = torch.load(checkpoint, weights_only=True)
+        same = saved["made_by"] == made_by
+    except Exception as error:  # there is no end to what a damaged file can raise
+        raise ValueError(f"{checkpoint} cannot be read; remove it to begin anew ({error})") from error
+    if not same:
+        raise ValueError(f"{checkpoint} was made by another plan; take another folder, or remove it")
     for part, values in zip(parts, saved["parts"], strict=True):
         part.load_state_dict(values)
     return saved["epoch"], State(**saved["state"])

@@ -46,7 +46,7 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
     spans = dict(zip(_SHARES, pairwise([0.0, *ends.tolist()]), strict=True))
 
     def done(step: str, part: float, draw: Callable[[], Sketch] | None = None, **more: Any) -> None:
-        begin, end = spans.get(step, (0.0, 0.0))
+        begin, end = spans[step]
         if draw is not None:
             more["sketch"] = lambda: at.given_back(draw())
         report(begin + (end - begin) * part, {"step": step, **more})
