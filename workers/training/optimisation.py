@@ -42,8 +42,8 @@ class Plan:
 
 @dataclass
 class State:
-    """After each epoch: the loss, F1 of what is inside among the points learned from, s, and the IoU on shapes
-    held out.
+    """After each epoch: the loss, F1 of what is inside among the points learned from, s, and the IoU on
+    shapes held out.
     """
 
     losses: list[float]
