@@ -106,3 +106,14 @@ def _required(name: str) -> str:
     if value := os.environ.get(name):
         return value
     pytest.fail(f"{S3_URL} is set, so {name} must be set too.", pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def one_torch_thread() -> Iterator[None]:
+    """Several that wait for cores which other tests use take many times as long."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,28 +1,37 @@
 """What pyramid and labels are worth to method `single-view`: `python -m tests.bench.ablation`.
 
 As in table 2 of its paper: {CNN, CNN + FPN} x {binary, v(d, 0.5), v(d, s)}, three seeds each, every run with
-the same time to train: its first epoch is timed, and as many are trained as fit. Judged by the IoU on parts
-held out, where the network says 1/2, and at that level between 0.05 and 0.95 which is best on the parts it
+the same CPU time to train: what a step costs with either network is measured first, by turns, and as many
+epochs are trained as fit. Each run has one core; what was done stays in the folder, and is gone on from.
+Judged by the IoU on parts held out, where the network says 1/2, and at that level which is best on parts it
 learned from: labels that fall off outside of the object put their 1/2 outside, too.
 """
 
 import argparse
+import json
+import os
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from workers.reconstruct.methods.single_view.network import Design, Network, fed
-from workers.training.examples import Batch, Examples
-from workers.training.judging import overlaps
+from workers.reconstruct.methods.single_view.network import Design
+from workers.training.examples import Examples
+from workers.training.judging import by_network, calibrate, overlaps
 from workers.training.labels import EVERY
 from workers.training.optimisation import Labels, Plan, train
 from workers.training.shapes import HELD_OUT, Kept, generate
 
 SEEDS = (0, 1, 2)
+JUDGED = 128
+LEVELLED = 256  # parts that the best level is found on
+ROUNDS = 3  # in which what an epoch costs is measured
 VARIANTS: dict[str, tuple[bool, Labels]] = {
     "CNN, binary": (False, "binary"),
     "CNN, v(d, 0.5)": (False, "fixed"),
@@ -31,56 +40,96 @@ VARIANTS: dict[str, tuple[bool, Labels]] = {
     "CNN + FPN, v(d, 0.5)": (True, "fixed"),
     "CNN + FPN, v(d, s)": (True, "adaptive"),
 }
-LEVELS = np.arange(0.05, 0.96, 0.05)
+
+
+class Run(NamedTuple):
+    """IoU where the network says 1/2 and at the best level; that level, in logits; epochs."""
+
+    half: float
+    best: float
+    level: float
+    epochs: int
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.ablation", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=6.5, help="to train each")
+    parser.add_argument("--minutes", type=float, default=13, help="of one core, to train each")
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--shapes", type=int, default=1024)
     parser.add_argument("--points", type=int, default=1000)
     parser.add_argument("--out", type=Path, default=Path("build/ablation"))
     arguments = parser.parse_args()
-    learned = generate(arguments.out / "shapes", range(arguments.shapes), Kept(), lambda part: None)
-    judged = generate(arguments.out / "shapes", range(HELD_OUT, HELD_OUT + 128), Kept(), lambda part: None)
+    _shapes(arguments.out, arguments.shapes)
     even = min(128, arguments.points // 8)
-    print("| variant | IoU at 1/2, mean (least, most) | IoU at the best level | level | epochs |")
+    plan = Plan(Design(arguments.width), near=arguments.points - even, even=even, rate=1e-3)
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), initializer=_alone) as pool:
+        measured = arguments.out / "epochs.json"
+        if not measured.exists():
+            seconds = 60 * arguments.minutes
+            found = pool.submit(_epochs, plan, arguments.out, arguments.shapes, seconds).result()
+            measured.write_text(json.dumps(found))
+        epochs = json.loads(measured.read_text())
+        plans = {
+            (name, seed): replace(
+                plan, design=Design(plan.design.width, pyramid), labels=labels, epochs=epochs[pyramid],
+                seed=seed,
+            )
+            for seed in SEEDS
+            for name, (pyramid, labels) in VARIANTS.items()
+        }  # fmt: skip
+        running = {
+            key: pool.submit(_run, each, arguments.out, arguments.shapes) for key, each in plans.items()
+        }
+        for (name, seed), each in running.items():
+            print(name, seed, each.result(), flush=True)
+    print("| variant | IoU at 1/2, mean (least, most) | IoU at the best level | level's logit | epochs |")
     print("| --- | --- | --- | --- | --- |")
-    for name, (pyramid, labels) in VARIANTS.items():
-        plan = Plan(
-            Design(arguments.width, pyramid), labels, near=arguments.points - even, even=even, rate=1e-3
-        )
-        runs = [_run(replace(plan, seed=seed), learned, judged, 60 * arguments.minutes) for seed in SEEDS]
-        half, best, level, epochs = zip(*runs, strict=True)
-        told = [f"{statistics.fmean(each):.3f} ({min(each):.3f}, {max(each):.3f})" for each in (half, best)]
-        print(f"| {name} | {' | '.join(told)} | {statistics.fmean(level):.2f} | {min(epochs)} |", flush=True)
+    for name in VARIANTS:
+        runs = [running[name, seed].result() for seed in SEEDS]
+        told = [_spread([each.half for each in runs]), _spread([each.best for each in runs])]
+        level = statistics.fmean(each.level for each in runs)
+        print(f"| {name} | {' | '.join(told)} | {level:.2f} | {runs[0].epochs} |")
 
 
-def _run(plan: Plan, learned: Examples, judged: Examples, seconds: float) -> tuple[float, float, float, int]:
-    """IoU where it says 1/2; IoU at the best level; that level; epochs."""
-    begun = time.monotonic()
-    train(replace(plan, epochs=1), learned, lambda network: 0.0, None, lambda epoch, state: None)
-    epochs = max(EVERY, int(seconds / (time.monotonic() - begun)))
-    network, _ = train(
-        replace(plan, epochs=epochs), learned, lambda network: 0.0, None, lambda epoch, state: None
-    )
-    by_level = {level: _overlap(network, learned, level) for level in LEVELS}
-    level = max(by_level, key=lambda each: by_level[each])
-    return _overlap(network, judged, 0.5), _overlap(network, judged, level), float(level), epochs
+def _alone() -> None:
+    torch.set_num_threads(1)
 
 
-@torch.no_grad()
-def _overlap(network: Network, examples: Examples, level: float) -> float:
-    logit = float(np.log(level / (1 - level)))
+def _shapes(out: Path, count: int) -> tuple[Examples, Examples]:
+    """Those learned from, and those held out."""
+    learned = generate(out / "shapes", range(count), Kept(), lambda part: None)
+    return learned, generate(out / "shapes", range(HELD_OUT, HELD_OUT + JUDGED), Kept(), lambda part: None)
 
-    def inside(batch: Batch) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-        said: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = (
-            network(fed(batch.pictures), torch.from_numpy(batch.points)) > logit
-        ).numpy()
-        return said
 
-    return float(overlaps(inside, examples).mean())
+def _epochs(plan: Plan, out: Path, count: int, seconds: float) -> list[int]:
+    """How many fit into the seconds without a pyramid, and with one."""
+    few = _shapes(out, count)[0].first(8 * plan.batch)
+    spent = np.zeros((1 + ROUNDS, 2))
+    for turn in range(1 + ROUNDS):
+        for pyramid in (False, True):
+            one = replace(plan, design=Design(plan.design.width, pyramid), epochs=1)
+            begun = time.process_time()
+            train(one, few, lambda network: 0.0, None, lambda epoch, state: None)
+            spent[turn, int(pyramid)] = time.process_time() - begun
+    epoch = spent[1:].mean(0) * count / len(few)  # without the first, which warms up
+    return [max(EVERY, int(each)) for each in seconds / epoch]
+
+
+def _run(plan: Plan, out: Path, count: int) -> Run:
+    learned, judged = _shapes(out, count)
+    checkpoint = out / f"{'fpn' if plan.design.pyramid else 'cnn'}-{plan.labels}-{plan.seed}.pt"
+    network, _ = train(plan, learned, lambda network: 0.0, checkpoint, lambda epoch, state: None)
+
+    def overlap() -> float:
+        return float(overlaps(lambda batch: by_network(network, batch), judged).mean())
+
+    half = overlap()
+    level = calibrate(network, learned.first(LEVELLED))
+    return Run(half, overlap(), level, plan.epochs)
+
+
+def _spread(found: list[float]) -> str:
+    return f"{statistics.fmean(found):.3f} ({min(found):.3f}, {max(found):.3f})"
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def test_a_photo_of_something_else_is_found(tmp_path: Path) -> None:
     assert found["grade"] == "weak"
     assert found["psnr"] < 15
     assert [view.iou > 0.99 for view in views] == [True, False, True]
-    sentence = words.weaknesses(views, seen.share, SOUND, {}, {}, 1.0)[1]
+    sentence = words.weaknesses(views, seen.share, False, SOUND, {}, {}, 1.0)[1]
     assert f"does not fit in {HELD_OUT} (0." in sentence
 
 
@@ -87,7 +87,7 @@ def test_a_photo_whose_mask_was_discarded_is_left_out(tmp_path: Path) -> None:
 
 def test_each_weakness_has_its_sentence() -> None:
     views = [Judged("a.png", False, 0.99), Judged("b.png", True, 0.95)]
-    assert words.weaknesses(views, 1.0, SOUND, {}, {"a": {"verdict": "good"}}, 0.1) == []
+    assert words.weaknesses(views, 1.0, False, SOUND, {}, {"a": {"verdict": "good"}}, 0.1) == []
     open_mesh = {"watertight": False, "consistent": True, "holes": 12, "parts": 3}
     views += [Judged(f"{i}.png", False, 0.5 + i / 100) for i in range(7)]
     masks = {"a": {"verdict": "bad"}, "b": {"verdict": "doubtful"}}
@@ -95,7 +95,7 @@ def test_each_weakness_has_its_sentence() -> None:
         "poses": {"photos": 50, "registered": 48},
         "quality": {"blurred": ["a.png"], "over_exposed": [], "under_exposed": ["b.png", "c.png"]},
     }
-    said = words.weaknesses(views, 0.75, open_mesh, dataset, masks, None)
+    said = words.weaknesses(views, 0.75, False, open_mesh, dataset, masks, None)
     unseen, off, doubtful, lost, blurred, dark, holes, pieces, size = said
     assert lost.startswith("2 of 50 photos have no place")
     assert (blurred, dark) == ("a.png is blurred.", "b.png and c.png are too dark.")

@@ -1,6 +1,7 @@
 """Which files of an upload are taken for the capture, where several could be."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from contracts.events import DatasetUploaded, UploadedFile
 from tests.captures import Rig, write
 from workers.prepare.capture import Upload, checked_shots
 from workers.prepare.compute import DEFAULTS
+from workers.prepare.poses import posed
 from workers.prepare.readers import photos
 from workers.prepare.readers.layouts import LAYOUTS, read_capture
 from workers.prepare.readers.video import unused
+from workers.prepare.square import prepare
 from workers.prepare.worker import Prepare
 from workers.runtime.safe_input import read_glance
 from workers.runtime.settings import Settings
@@ -43,6 +46,25 @@ def test_many_photos_beside_a_video_are_the_capture(tmp_path: Path) -> None:
 
 def test_a_single_photo_alone_is_a_capture(tmp_path: Path) -> None:
     assert len(read_capture(upload(tmp_path, 1)).shots) == 1
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(("on_film", "focal"), [(85, 85 / math.hypot(36, 24) * 500), (None, 1.2 * 400)])
+def test_a_single_photos_lens_is_exifs_or_a_usual_one(
+    tmp_path: Path, orientation: int, on_film: int | None, focal: float
+) -> None:
+    """In pixels of its longer side, which is the same however the phone was held."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    if on_film is not None:
+        exif.get_ifd(0x8769)[0xA405] = on_film
+    Image.fromarray(np.zeros((300, 400, 3), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
+    (shot,) = posed(read_capture(Upload(tmp_path)), DEFAULTS, tmp_path, lambda part, step: None).shots
+    assert shot.c2w is None
+    (tmp_path / "out" / "images").mkdir(parents=True)
+    made = prepare(shot, "a", tmp_path / "out", 512, use_masks=False)
+    assert np.array(made.intrinsics[:2]) / 512 * 400 == pytest.approx([focal, focal], rel=0.01)
+    assert made.photo == ((400, 300) if orientation == 1 else (300, 400))
 
 
 def test_masks_and_depths_are_no_photos(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 
 from workers.geometry.cameras import Cameras
 from workers.geometry.distance import inside
@@ -17,7 +20,7 @@ from workers.geometry.errors import NumericError
 from workers.reconstruct.methods import single_view
 from workers.reconstruct.methods.model import Scene, Settings
 from workers.reconstruct.methods.single_view import extraction
-from workers.reconstruct.methods.single_view.extraction import refined, surface
+from workers.reconstruct.methods.single_view.extraction import filled, refined, surface
 from workers.reconstruct.methods.single_view.framing import Framing, framed, outside
 from workers.reconstruct.methods.single_view.network import PIXELS, REACH, Design, Network, fed
 from workers.reconstruct.methods.single_view.placing import placed
@@ -126,14 +129,60 @@ def test_what_is_no_network_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(ValueError, match=r"n\.safetensors is no network"):
         read_network(path)
-    with pytest.raises(ValueError, match="is no network"):
-        read_network(tmp_path / "absent")
+    for none in (tmp_path / "absent", tmp_path):
+        with pytest.raises(ValueError, match=f"{none} is no file"):
+            read_network(none)
     for design in (Design(0.2), Design(0.1, pyramid=False)):
         network = Network(SMALL)
         network.design = design
         write_network(path, network, {})
-        with pytest.raises(ValueError, match="does not hold"):
+        with pytest.raises(
+            ValueError, match=r"does not hold what its design says \(width 0\.\d, (a|no) pyramid\)$"
+        ):
             read_network(path)
+
+
+@pytest.mark.parametrize("width", ['"a"', "null", "[1]", "true", "-1", "0", "1e4", "1e9", "Infinity", "NaN"])
+def test_a_design_that_there_is_not_is_told(tmp_path: Path, width: str) -> None:
+    path = tmp_path / "n.safetensors"
+    save_file({"a": torch.zeros(1)}, path, {"design": f'{{"width": {width}, "pyramid": true}}'})
+    with pytest.raises(
+        ValueError, match=r"no network of method single-view \(its design is none that there is"
+    ):
+        read_network(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        (None, "its header has no design"),
+        ({"plan": "none"}, "its header has no design"),
+        ({"design": "{"}, "its header has no design"),
+        ({"design": "[0.1, true]"}, "its header has no design"),
+        ({"design": '{"height": 0.1}'}, "its header has no design"),
+        ({"design": '{"width": 0.1, "pyramid": 1}'}, "its design is none that there is"),
+    ],
+)
+def test_a_header_without_a_design_is_told(tmp_path: Path, header: dict[str, str] | None, why: str) -> None:
+    path = tmp_path / "n.safetensors"
+    save_file({"a": torch.zeros(1)}, path, header)
+    with pytest.raises(ValueError, match=rf"n\.safetensors is no network of method single-view \({why}\)$"):
+        read_network(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e6])
+def test_values_that_are_not_finite_are_neither_written_nor_read(tmp_path: Path, value: float) -> None:
+    """1e6 is not in half precision."""
+    path = tmp_path / "n.safetensors"
+    network = Network(SMALL)
+    network.shift(value)
+    with pytest.raises(ValueError, match="not finite in half precision"):
+        write_network(path, network, {})
+    assert not path.exists()
+    values = {name: each.half() for name, each in network.state_dict().items()}
+    save_file(values, path, {"design": json.dumps(SMALL._asdict())})
+    with pytest.raises(ValueError, match=r"n\.safetensors holds values that are not finite"):
+        read_network(path)
 
 
 def test_the_one_that_ships_is_small_and_answers() -> None:
@@ -207,26 +256,40 @@ def looking(distance: float) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("centre", [(128, 128), (80, 170)])
-def test_the_shape_fills_its_outline_where_the_camera_saw_it(centre: tuple[float, float]) -> None:
+def test_each_point_is_where_the_camera_saw_it(centre: tuple[float, float]) -> None:
     c2w = looking(5.0)
     given = scene(centre, 50, c2w)
-    vertices, _ = surface(refined(ball(0.5), 64).field)
+    vertices, faces = surface(refined(ball(0.5), 64).field)
     framing = framed(np.dstack([given.images[0], given.masks[0] * np.uint8(255)]), 128)[1]
-    moved, at = placed(vertices, framing, given)
-    world = at.moved_back(moved)
+    at = placed(framing, given)
+    world = at.moved_back(vertices)
     x, y, w = given.cameras.projection()[0] @ np.c_[world, np.ones(len(world))].T
-    seen = np.stack([x / w, y / w], axis=1)
-    box = np.array([np.subtract(centre, 50), np.add(centre, 50)])
-    assert np.abs(np.stack([seen.min(0), seen.max(0)]) - box).max() < 2.5
+    assert np.stack([x / w, y / w], axis=1) == pytest.approx(framing.pixels(vertices), abs=0.01)
     depth = -(world - c2w[:3, 3]) @ c2w[:3, 2]
     assert depth.mean() == pytest.approx(5.0, rel=0.02)  # that of the origin
+    across = np.ptp(world @ c2w[:3, :2], axis=0)
+    assert np.ptp(depth) == pytest.approx(across.mean(), rel=0.05)  # as deep as it is wide
+    turned = at.turned_back(vertices, vertices / np.linalg.norm(vertices, axis=1, keepdims=True))
+    corner = world[faces].astype(np.float64)
+    faced = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    faced /= np.linalg.norm(faced, axis=1, keepdims=True)
+    assert (turned[faces].mean(1) * faced).sum(1).min() > 0.98
+
+
+def test_a_lens_that_cannot_be_true_does_not_turn_the_shape_inside_out() -> None:
+    given = scene((128, 128), 100, looking(5.0))
+    given.cameras.intrinsics[0, :2] = 20.0
+    framing = framed(np.dstack([given.images[0], given.masks[0] * np.uint8(255)]), 128)[1]
+    corner = placed(framing, given).moved_back(np.array([[0, 0, 0.5], [0, 0, -0.5]], np.float32))
+    depth = -(corner - looking(5.0)[:3, 3]) @ looking(5.0)[:3, 2]
+    assert 0 < depth[0] < depth[1]
 
 
 def test_the_mirror_image_is_a_photo_from_behind() -> None:
     """A point and its mirror image are seen at mirrored pixels, and the colours agree."""
     given = scene((100, 120), 40, looking(4.0))
     framing = framed(np.dstack([given.images[0], given.masks[0] * np.uint8(255)]), 128)[1]
-    _, at = placed(surface(refined(ball(0.4), 32).field)[0], framing, given)
+    at = placed(framing, given)
     points = np.random.default_rng(0).uniform(-0.4, 0.4, (20, 3))
     front, behind = at.photos.cameras.projection()
     there = np.c_[points, np.ones(20)] @ front.T
@@ -274,10 +337,48 @@ def test_an_empty_mask_is_told() -> None:
     assert caught.value.params["file"] == "0.png"
 
 
-def test_a_shape_that_the_network_does_not_see_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extraction, "asked", lambda network, maps, points: np.ones(len(points), np.float32))
-    with pytest.raises(NumericError, match="sees no object"):
-        single_view.reconstruct(scene((128, 128), 60, looking(5.0)), Settings(), lambda part, info: None)
+def test_what_the_network_misses_of_the_outline_is_filled() -> None:
+    """A ball is seen, but not the rod across it; the rod's middle is as deep as the ball's."""
+    mask = disc(256, 256, (128, 128), 50)[..., 3] > 0
+    mask[124:132, 28:228] = True
+    beyond = outside(mask, Framing(200.0, (128.0, 128.0)))
+    deeper = np.array([0, 0, 0.2], np.float32)
+    seen = refined(lambda points: np.maximum(ball(0.25)(points + deeper), beyond(points)), 64).field
+    found = filled(seen, beyond) < 0
+    axis = np.linspace(-REACH, REACH, 65, dtype=np.float32)
+    columns = np.stack(np.meshgrid(axis, axis, np.zeros(1), indexing="ij"), axis=-1).reshape(-1, 3)
+    assert (found.any(2) == (beyond(columns.astype(np.float32)) < 0).reshape(65, 65)).all()
+    rod = found[np.abs(axis) > 0.35]
+    assert np.abs(axis[np.nonzero(rod)[2]] + 0.2).max() < 0.05
+    core = np.ix_(np.abs(axis) < 0.15, np.abs(axis) < 0.15)
+    assert (found == (seen < 0))[core].all()
+
+
+@pytest.mark.parametrize("said", [1.0, 12.0])
+def test_a_network_that_sees_nothing_leaves_what_the_outline_says(
+    monkeypatch: pytest.MonkeyPatch, said: float
+) -> None:
+    def nothing(*asked: object) -> torch.Tensor:
+        count = asked[-1].shape[1]  # type: ignore[attr-defined]
+        assert count  # no network can be asked for no point
+        return torch.full((1, count), -said)
+
+    monkeypatch.setattr(Network, "inside", nothing)
+    given = scene((128, 128), 60, looking(5.0))
+    mesh = single_view.reconstruct(given, Settings("preview"), lambda part, info: None)
+    x, y, w = given.cameras.projection()[0] @ np.c_[mesh.vertices, np.ones(len(mesh.vertices))].T
+    assert [np.ptp(x / w), np.ptp(y / w)] == pytest.approx([120, 120], abs=4)
+
+
+def test_what_is_too_thin_is_told() -> None:
+    """A frame a pixel wide, between the samples of the grid."""
+    mask = np.zeros((1, 1000, 1000), bool)
+    mask[:, 5:995, 5:995] = True
+    mask[:, 6:994, 6:994] = False
+    given = replace(scene((0, 0), 0, looking(5.0)), masks=mask, images=np.zeros((*mask.shape, 3), np.uint8))
+    with pytest.raises(NumericError, match="too thin") as caught:
+        single_view.reconstruct(given, Settings("preview"), lambda part, info: None)
+    assert caught.value.code == "mask_empty"
 
 
 def test_what_lies_beyond_the_picture_is_nothing() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +19,8 @@ from workers.training.examples import Batch, Example, Examples, in_picture
 from workers.training.judging import Inflated, MeanShape, by_network, calibrate, overlaps
 from workers.training.labels import EVERY, FALLOFF, GRID, SHARPNESS, binary, f1, labels, sharpness
 from workers.training.optimisation import Labels, Plan, State, train
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 Float = NDArray[np.float32]
 
@@ -102,15 +104,6 @@ def ellipsoid(seed: int) -> Example:
     return Example(np.stack(pictures), frames, near, distance(near), even, distance(even))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def alone() -> Iterator[None]:
-    """One thread: several that wait for cores which other tests use take many times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def ellipsoids() -> Examples:
     return Examples([ellipsoid(seed) for seed in range(24)])
@@ -134,6 +127,27 @@ def test_examples_come_back_from_disk(tmp_path: Path, ellipsoids: Examples) -> N
     assert np.array_equal(a.pictures, b.pictures)
     assert np.abs(a.points - b.points).max() < 1e-3
     assert np.abs(a.distances - b.distances).max() < 1e-3
+
+
+def test_kept_examples_that_are_damaged_are_named(tmp_path: Path, ellipsoids: Examples) -> None:
+    few, path = ellipsoids.first(2), tmp_path / "a.npz"
+
+    def refuse() -> None:
+        with pytest.raises(ValueError, match=r"a\.npz is damaged; remove it to have it made anew$"):
+            Examples.load([path])
+
+    few.save(path)
+    whole = path.read_bytes()
+    for damaged in (whole[:-100], whole[:100], b"", b"other"):
+        path.write_bytes(damaged)
+        refuse()
+    np.savez(path, pictures=np.zeros(3))
+    refuse()
+    columns = next(few.judged())
+    np.savez(path, *6 * [columns.points])
+    refuse()
+    np.save(path.open("wb"), columns.points)
+    refuse()
 
 
 def test_a_batch_moves_points_into_its_pictures(ellipsoids: Examples) -> None:
@@ -268,11 +282,45 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path: Path, ellips
 
 
 def test_another_plan_does_not_go_on(tmp_path: Path, ellipsoids: Examples) -> None:
-    trained(replace(SMALL, epochs=1), ellipsoids, tmp_path / "c.pt")
-    with pytest.raises(ValueError, match="another plan"):
-        trained(replace(SMALL, epochs=1, seed=3), ellipsoids, tmp_path / "c.pt")
-    with pytest.raises(ValueError, match="another plan"):
-        trained(replace(SMALL, epochs=1), ellipsoids.first(16), tmp_path / "c.pt")
-    (tmp_path / "c.pt").write_bytes((tmp_path / "c.pt").read_bytes()[:2000])
-    with pytest.raises(ValueError, match="cannot be read; remove it"):
-        trained(replace(SMALL, epochs=1), ellipsoids, tmp_path / "c.pt")
+    plan, path = replace(SMALL, epochs=1), tmp_path / "c.pt"
+    trained(plan, ellipsoids, path)
+    with pytest.raises(ValueError, match=r"another plan \(points 201, was 200; seed 3, was 0\)"):
+        trained(replace(plan, seed=3, near=151), ellipsoids, path)
+    with pytest.raises(ValueError, match=r"another plan \(width 0\.2, was 0\.1\)"):
+        trained(replace(plan, design=Design(0.2)), ellipsoids, path)
+    as_many = Examples([ellipsoid(seed) for seed in range(1, 25)])
+    for others in (ellipsoids.first(16), as_many):
+        with pytest.raises(ValueError, match=r"another plan \(other shapes\)"):
+            trained(plan, others, path)
+
+
+def test_a_checkpoint_that_does_not_fit_is_told(tmp_path: Path, ellipsoids: Examples) -> None:
+    plan, path = replace(SMALL, epochs=1), tmp_path / "c.pt"
+    trained(plan, ellipsoids, path)
+    whole = path.read_bytes()
+    good = torch.load(path, weights_only=True)
+    longer = {name: [*values, 0.5] for name, values in good["state"].items()}
+    changes: list[dict[str, Any]] = [
+        {"parts": good["parts"][:2]},
+        {"parts": good["parts"][::-1]},
+        {"parts": None},
+        {"state": {}},
+        {"state": longer},
+        {"epoch": 7},
+        {"made_by": "{}"},
+        {"made_by": None},
+    ]
+    for change in changes:
+        torch.save({**good, **change}, path)
+        with pytest.raises(ValueError, match=r"c\.pt cannot be read; remove it to begin anew \(\w+\)$"):
+            trained(plan, ellipsoids, path)
+    for damaged in (whole[:2000], b"", b"other"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"c\.pt cannot be read; remove it to begin anew \(\w+\)$"):
+            trained(plan, ellipsoids, path)
+
+
+def test_a_loss_that_is_not_finite_ends_it(tmp_path: Path, ellipsoids: Examples) -> None:
+    with pytest.raises(ValueError, match="not finite after epoch 1: take a lower --rate"):
+        trained(replace(SMALL, rate=1e30), ellipsoids, tmp_path / "c.pt")
+    assert not (tmp_path / "c.pt").exists()

@@ -98,4 +98,4 @@ def digest_of(path: Path, algorithm: str) -> str:
 
 def unusable(path: Path, why: object) -> NumericError:
     """For weights that are what was asked for, and still cannot be used."""
-    return NumericError("weights_unusable", f"the weights {path} cannot be used: {why}", file=path.name)
+    return NumericError("weights_unusable", f"the weights {path.name} cannot be used: {why}", file=path.name)

@@ -18,6 +18,9 @@ from workers.package.report.page import page
 from workers.package.variants import on_base, write_variants
 from workers.runtime.usage import Clock
 
+GENERATING = "single-view"
+"""The method whose surface is a network's guess, of which nothing was measured."""
+
 Report = Callable[[float, dict[str, Any]], None]
 
 
@@ -47,7 +50,8 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
     placed = {"up": up or "unknown", "scale": scale or "unknown", "origin": origin}
     if up is None and origin == "world":
         placed["up_of_photographers"] = heads  # the next best, for whoever shows it
-    told = provenance(manifests, placed, seen.share)
+    generated = manifests["mesh"]["metrics"].get("method") == GENERATING
+    told = provenance(manifests, placed, 0.0 if generated else seen.share)
     chosen = stand if origin == "base" else root
     files = {
         name: {"bytes": (outputs / name).stat().st_size, "triangles": triangles, "use": use}
@@ -74,8 +78,8 @@ def run(inputs: Path, outputs: Path, parameters: dict[str, Any], report: Report)
         "outlines": {view.name: round(view.iou, 4) for view in views},
         "surface": told["surface"],
         "hygiene": clean,
-        "weak": words.weaknesses(views, seen.share, clean, dataset, masks.get("masks", {}), scale),
-        "advice": dataset.get("quality", {}).get("advice"),
+        "weak": words.weaknesses(views, seen.share, generated, clean, dataset, masks.get("masks", {}), scale),
+        "advice": words.MORE_PHOTOS if generated else dataset.get("quality", {}).get("advice"),
         "latency": {name: seconds for name, seconds, _ in latency(manifests)},
         "files": files,
         "provenance": told,

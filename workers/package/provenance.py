@@ -31,13 +31,12 @@ def read_manifests(inputs: Path) -> dict[str, dict[str, Any]]:
 
 
 def provenance(
-    manifests: Mapping[str, Mapping[str, Any]], placed: Mapping[str, Any], seen_share: float
+    manifests: Mapping[str, Mapping[str, Any]], placed: Mapping[str, Any], measured: float
 ) -> dict[str, Any]:
     """For glTF's `asset.extras`, and the model's own manifest. It says nothing of when and for whom the
     model was made, so that the same photos make the same files.
 
-    manifests: see `STAGES`, as JSON. placed: up, scale and origin. seen_share: of the surface, by area, that
-    a photo shows.
+    manifests: see `STAGES`, as JSON. placed: up, scale and origin. measured: share of the surface, by area.
     """
     mesh = manifests["mesh"]
     prepared = manifests["dataset"].get("metrics", {})
@@ -51,7 +50,7 @@ def provenance(
         "settings": mesh["parameters"],
         "algorithms": {stage: manifests[name]["producer"]["algorithm"] for name, stage in STAGES.items()},
         "digests": {name: _content(manifests[name]) for name in STAGES},
-        "surface": {"measured": round(seen_share, 4), "generated": round(1 - seen_share, 4)},
+        "surface": {"measured": round(measured, 4), "generated": round(1 - measured, 4)},
         **placed,
     }
 

@@ -13,7 +13,7 @@ class Package(Worker[MeshReady]):
 
     stage = "package"
     consumes = (MeshReady,)
-    algorithm = "2"
+    algorithm = "3"
     compute = "workers.package.compute"
 
     def inputs(self, event: MeshReady) -> Inputs:

@@ -64,7 +64,7 @@ def posed(
     """
     estimated = parameters["ignore_poses"] or not capture.posed
     if len(capture.shots) == 1 and not capture.ordered:
-        return replace(capture, shots=[replace(capture.shots[0], c2w=None)])
+        return replace(capture, shots=[_single(capture.shots[0])])
     refined = {"always": True, "auto": capture.tracked, "never": False}[parameters["refine_poses"]]
     if not estimated and not refined:
         return capture
@@ -114,10 +114,21 @@ def _photos(capture: Capture, glances: list[Glance]) -> Photos:
     return Photos([glance.grey for glance in glances], sizes, cameras, camera_of, capture.ordered)
 
 
+def _single(shot: Shot) -> Shot:
+    """Without a pose, and with a lens, be it a guess."""
+    glance = read_glance(shot.image, shot.name, LONGEST)
+    return replace(shot, lens=shot.lens or Lens(glance.size, (_focal(glance),) * 2), c2w=None)
+
+
+def _focal(glance: Glance) -> float:
+    """In pixels, of a lens of which no more is known."""
+    return (glance.focal or USUAL_FOCAL) * max(glance.size)
+
+
 def _camera(shot: Shot, glance: Glance) -> Camera:
     width, height = glance.size
     if shot.lens is None:
-        focal = (glance.focal or USUAL_FOCAL) * max(width, height)
+        focal = _focal(glance)
         guess = (focal, focal, width / 2, height / 2, 0.0, 0.0, 0.0, 0.0)
         return Camera(glance.size, guess, guessed_well=glance.focal is not None)
     centre = shot.lens.centre or (width / 2, height / 2)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from contracts.errors import CameraUnsupported, MaskEmpty
 from workers.geometry.images import write_png
-from workers.prepare.capture import Lens, Shot
+from workers.prepare.capture import Shot
 from workers.prepare.orientation import oriented, upright_mask
 from workers.prepare.quality.photos import Photo, photo_quality
 from workers.prepare.rectify import (
@@ -24,8 +24,6 @@ from workers.prepare.rectify import (
 from workers.runtime.safe_input import Picture, read_image, read_mask
 
 THRESHOLD = 128
-USUAL_FOCAL = 1.2
-"""Of the width: of a lens that nothing is known of."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,8 @@ def prepare(shot: Shot, stem: str, outputs: Path, size: int, use_masks: bool) ->
     Raises CameraUnsupported, MaskEmpty, SizeMismatch, and as `read_image`.
     """
     picture = read_image(shot.image, shot.name)
-    lens = shot.lens or Lens(None, (USUAL_FOCAL, USUAL_FOCAL))
+    lens = shot.lens
+    assert lens is not None, "without poses it is estimated"
     pose = np.full((4, 4), np.nan) if shot.c2w is None else shot.c2w
     camera = oriented(lens, pose, picture.size, picture.orientation, shot.name)
     mask = _mask(shot, picture) if use_masks else None

@@ -26,7 +26,7 @@ class Prepare(Worker[DatasetUploaded]):
 
     stage = "prepare"
     consumes = (DatasetUploaded,)
-    algorithm = "3"
+    algorithm = "4"
     compute = "workers.prepare.compute"
 
     def __init__(self, settings: Settings) -> None:

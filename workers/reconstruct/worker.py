@@ -16,7 +16,7 @@ class Reconstruct(Worker[MasksReady]):
 
     stage = "reconstruct"
     consumes = (MasksReady,)
-    algorithm = "8"
+    algorithm = "9"
     compute = "workers.reconstruct.compute"
 
     def __init__(self, settings: Settings) -> None:

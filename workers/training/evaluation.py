@@ -48,9 +48,7 @@ def parts(seeds: Iterable[int]) -> Iterable[Task]:
 
 
 def rivals(network: Network, learned: Examples) -> dict[str, Field]:
-    """The network, as the method asks it, and what it has to beat, found from the shapes that it learned
-    from.
-    """
+    """The network, as the method asks it, and what it has to beat, fitted to the shapes `learned`."""
 
     def of_network(picture: Image) -> Callable[[Float], Float]:
         return seen(network, picture, outside(picture[..., 3] > 127, _FRAMING))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from workers.reconstruct.methods.single_view.network import PIXELS
 
 Float = NDArray[np.float32]
 
@@ -69,14 +72,17 @@ class Examples:
 
     @classmethod
     def load(cls, paths: Sequence[Path]) -> Examples:
-        """Those of all files, in that order."""
+        """Those of all files, in that order. ValueError where one is none that `save` wrote."""
         found = cls.__new__(cls)
-        read = []
-        for path in paths:
-            with np.load(path) as file:
-                read.append([file[name] for name in file.files])
-        found._all = Example(*(np.concatenate(column) for column in zip(*read, strict=True)))
+        found._all = Example(*(np.concatenate(column) for column in zip(*map(_read, paths), strict=True)))
         return found
+
+    def digest(self) -> str:
+        """Tells them from any others."""
+        found = sha256()
+        for each in self._all:
+            found.update(np.ascontiguousarray(each).data)
+        return found.hexdigest()
 
     def judged(self, size: int = 16) -> Iterator[Batch]:
         """All shapes in order, each with its first picture and all of its points drawn from anywhere."""
@@ -107,6 +113,22 @@ class Examples:
             pictures[mirrored] = pictures[mirrored][:, :, ::-1]
             points[mirrored, :, 0] *= -1
             yield Batch(pictures, points, distances)
+
+
+def _read(path: Path) -> Example:
+    """See `Examples.load`."""
+    try:
+        with np.load(path) as file:
+            found = Example(*(file[name] for name in file.files))
+        count, views = found.frames.shape[:2]
+        near, even = found.near.shape[1], found.even.shape[1]
+        wanted = [(count, views, PIXELS, PIXELS, 4), (count, views, 4, 4),
+                  (count, near, 3), (count, near), (count, even, 3), (count, even)]  # fmt: skip
+        if [each.shape for each in found] != wanted:
+            raise ValueError("other shapes")
+    except Exception as error:  # there is no end to what a damaged file can raise
+        raise ValueError(f"{path} is damaged; remove it to have it made anew") from error
+    return found
 
 
 def _moved(frames: Float, points: Float, distances: Float) -> tuple[Float, Float]:

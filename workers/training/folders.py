@@ -67,7 +67,8 @@ def loaded(data: Path, folder: Path, kept: Kept, tell: Callable[[float], None]) 
     as there are cores. Shapes that cannot be used are left out: a warning counts them, and `LEFT_OUT` in the
     folder names each. Pictures and points are drawn by the shape's name: always the same.
 
-    NoShapes where the layout is not known, or no shape is left to learn from or to hold out.
+    NoShapes where the layout is not known, or no shape is left to learn from or to hold out. ValueError where
+    a file in `folder` is damaged.
     """
     layout = recognised(data)
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,9 +96,10 @@ def recognised(data: Path) -> Layout:
 
 
 def meshes(folder: Path) -> Layout:
-    """All meshes below a folder, but for hidden files, each a shape."""
-    paths = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
-    return Layout("mesh", *_tenth([_shape(folder, path, [path]) for path in paths if path.is_file()]))
+    """All meshes below a folder, but for what is hidden, each a shape."""
+    paths = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = [_shape(folder, path, [path]) for path in paths]
+    return Layout("mesh", *_tenth([each for each in found if "/." not in f"/{each.name}"]))
 
 
 def occnet(folder: Path) -> Layout:
@@ -200,7 +202,13 @@ def _usable(data: Path, shards: dict[Path, list[Shape]], purpose: str) -> Exampl
 
 
 def _left_out(shards: Iterable[Path]) -> dict[str, str]:
-    return {name: why for shard in shards for name, why in json.loads(_notes(shard).read_text()).items()}
+    found: dict[str, str] = {}
+    for path in map(_notes, shards):
+        try:
+            found |= json.loads(path.read_text())
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} is damaged; remove it to have it made anew") from error
+    return found
 
 
 def _report(path: Path, shards: dict[Path, list[Shape]]) -> None:

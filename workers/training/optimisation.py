@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,7 +67,8 @@ def train(
 
     judge: the IoU on shapes held out, asked for after every epoch. checkpoint: a file that is gone on from
     where it was made by the same plan, and written after each epoch. tell: called after each epoch with its
-    number from 1. ValueError where the checkpoint is damaged, or of another plan or number of shapes.
+    number from 1. ValueError where the checkpoint is damaged, or of another plan or other shapes, and where
+    the loss is no longer finite.
     """
     torch.manual_seed(plan.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -75,9 +77,9 @@ def train(
     steps = -(-len(examples) // plan.batch)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, plan.epochs * steps)
     state = State([], [], [], [])
-    begun = 0
+    begun, made_by = 0, _made_by(plan, examples)
     if checkpoint is not None and checkpoint.exists():
-        begun, state = _restored(checkpoint, _made_by(plan, examples), network, optimiser, schedule)
+        begun, state = _restored(checkpoint, made_by, network, optimiser, schedule)
     s = _sharpness(plan, state, begun)
     for epoch in range(begun, plan.epochs):
         if epoch % EVERY == 0:
@@ -95,13 +97,15 @@ def train(
             schedule.step()
             total += float(loss.detach()) * len(batch.pictures)
             right.add(logits.detach().cpu().numpy(), batch)
+        if not math.isfinite(total):
+            raise ValueError(f"the loss is not finite after epoch {epoch + 1}: take a lower --rate")
         state.losses.append(total / len(examples))
         state.scores.append(right.f1())
         state.sharpness.append(s)
         network.eval()
         state.held_out.append(judge(network))
         if checkpoint is not None:
-            _save(checkpoint, _made_by(plan, examples), epoch + 1, state, network, optimiser, schedule)
+            _save(checkpoint, made_by, epoch + 1, state, network, optimiser, schedule)
         tell(epoch + 1, state)
     network.eval()
     return network.cpu(), state
@@ -130,16 +134,22 @@ def _sharpness(plan: Plan, state: State, epoch: int) -> float:
     return sharpness(state.scores[before - 1]) if before else _FIRST
 
 
-def _made_by(plan: Plan, examples: Examples) -> str:
-    """What has to be the same for a training to be gone on with."""
-    return json.dumps({**asdict(plan), "shapes": len(examples)})
+def _made_by(plan: Plan, examples: Examples) -> dict[str, Any]:
+    """What has to be the same for a training to be gone on with, by the names of the command's options."""
+    said = asdict(plan)
+    return {
+        **said.pop("design")._asdict(),
+        "points": said.pop("near") + plan.even,
+        **said,
+        "shapes": examples.digest(),
+    }
 
 
-def _save(checkpoint: Path, made_by: str, epoch: int, state: State, *parts: Any) -> None:
+def _save(checkpoint: Path, made_by: dict[str, Any], epoch: int, state: State, *parts: Any) -> None:
     aside = checkpoint.with_suffix(".part")
     torch.save(
         {
-            "made_by": made_by,
+            "made_by": json.dumps(made_by),
             "epoch": epoch,
             "state": asdict(state),
             "parts": [part.state_dict() for part in parts],
@@ -149,15 +159,27 @@ def _save(checkpoint: Path, made_by: str, epoch: int, state: State, *parts: Any)
     aside.replace(checkpoint)
 
 
-def _restored(checkpoint: Path, made_by: str, *parts: Any) -> tuple[int, State]:
+def _restored(checkpoint: Path, made_by: dict[str, Any], *parts: Any) -> tuple[int, State]:
     """ValueError: see `train`."""
     try:
         saved = torch.load(checkpoint, weights_only=True)
-        same = saved["made_by"] == made_by
+        was = json.loads(saved["made_by"])
+        others = [_other(name, value, was[name]) for name, value in made_by.items() if value != was[name]]
+        if not others:
+            for part, values in zip(parts, saved["parts"], strict=True):
+                part.load_state_dict(values)
+            state = State(**saved["state"])
+            if any(len(each) != saved["epoch"] for each in vars(state).values()):
+                raise ValueError("more epochs, or fewer, than it tells of")
     except Exception as error:  # there is no end to what a damaged file can raise
-        raise ValueError(f"{checkpoint} cannot be read; remove it to begin anew ({error})") from error
-    if not same:
-        raise ValueError(f"{checkpoint} was made by another plan; take another folder, or remove it")
-    for part, values in zip(parts, saved["parts"], strict=True):
-        part.load_state_dict(values)
-    return saved["epoch"], State(**saved["state"])
+        why = type(error).__name__
+        raise ValueError(f"{checkpoint} cannot be read; remove it to begin anew ({why})") from error
+    if others:
+        raise ValueError(
+            f"{checkpoint} was made by another plan ({'; '.join(others)}); take another folder, or remove it"
+        )
+    return saved["epoch"], state
+
+
+def _other(name: str, value: Any, was: Any) -> str:
+    return "other shapes" if name == "shapes" else f"{name} {value}, was {was}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,12 +103,25 @@ def generate(folder: Path, seeds: range, kept: Kept, tell: Callable[[float], Non
 
 
 def in_processes(work: Callable[..., None], jobs: Sequence[Any], tell: Callable[[float], None]) -> None:
-    """Call `work` with the arguments of each of the jobs, in as many processes as there are cores."""
+    """Call `work` with the arguments of each of the jobs, in as many processes as there are cores. When it is
+    interrupted, or one fails, all are stopped where they are.
+    """
+    others = active_children()
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), initializer=_alone) as pool:
-        running = [pool.submit(work, *job) for job in jobs]
-        for done, job in enumerate(running):
-            job.result()
-            tell((done + 1) / len(running))
+        try:
+            # They inherit what is blocked: an interrupt from the keyboard is for this process alone.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                running = [pool.submit(work, *job) for job in jobs]
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            for done, job in enumerate(running):
+                job.result()
+                tell((done + 1) / len(running))
+        except BaseException:
+            for child in set(active_children()) - set(others):
+                child.terminate()  # the pool gives up what waits
+            raise
 
 
 def _alone() -> None:

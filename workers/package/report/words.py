@@ -17,6 +17,7 @@ _OFF = 0.9
 """Outline IoU below which a photo is named."""
 _UNSEEN = 0.03
 _NAMED = 5
+MORE_PHOTOS = "Take twenty photos or more, from all around the object: a shape from one photo is a guess."
 
 
 def summary(views: Sequence[Judged]) -> dict[str, Any]:
@@ -54,15 +55,21 @@ def opening(found: Mapping[str, Any]) -> str:
 def weaknesses(
     views: Sequence[Judged],
     share: float,
+    generated: bool,
     hygiene: Mapping[str, Any],
     dataset: Mapping[str, Any],
     masks: Mapping[str, Any],
     scale: float | None,
 ) -> list[str]:
-    """Sentences, the gravest first. share: of the surface that a photo shows; dataset: what prepare tells of
-    the photos; masks: verdicts by photo."""
+    """Sentences, the gravest first. share: of the surface that a photo shows; generated: whether even that is
+    a guess; dataset: what prepare tells of the photos; masks: verdicts by photo."""
     found = []
-    if 1 - share > _UNSEEN:
+    if generated:
+        found.append(
+            f"The shape was generated from one photo, not measured. {1 - share:.0%} of the surface is not in "
+            "that photo: it has the colours of what is, mirrored."
+        )
+    elif 1 - share > _UNSEEN:
         found.append(
             f"{1 - share:.0%} of the surface is in none of the photos. It was closed smoothly and coloured "
             "like what lies around it: made up, not measured."
@@ -70,7 +77,8 @@ def weaknesses(
     off = sorted((view for view in views if view.iou < _OFF), key=lambda view: view.iou)
     if off:
         names = _named([f"{view.name} ({view.iou:.2f})" for view in off])
-        found.append(f"The outline does not fit in {names}: the mask or the camera's position is off there.")
+        why = "thin parts are missing" if generated else "the mask or the camera's position is off there"
+        found.append(f"The outline does not fit in {names}: {why}.")
     doubtful = [stem for stem, mask in masks.items() if mask.get("verdict") != "good"]
     if doubtful:
         found.append(f"The masks of {_named(doubtful)} look doubtful: have them reviewed.")

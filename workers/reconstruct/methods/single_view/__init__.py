@@ -2,8 +2,8 @@
 (after "Adaptive Points Sampling for Implicit Field Reconstruction of Industrial Digital Twin", Sensors 2022,
 22, 6630).
 
-What the picture does not show is generated, not measured. The shape is cut to the outline; its colours are
-the picture's, on the far side those of its mirror image.
+What the picture does not show is generated, not measured. The shape has the picture's outline; its colours
+are the picture's, on the far side those of its mirror image.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from workers.geometry.errors import NumericError
 from workers.networks.weights import unusable
 from workers.reconstruct.methods.appearance.painting import Effort, painted
 from workers.reconstruct.methods.model import Report, Scene, Settings, Sketch, TexturedMesh
-from workers.reconstruct.methods.single_view.extraction import refined, seen, surface
+from workers.reconstruct.methods.single_view.extraction import filled, refined, seen, surface
 from workers.reconstruct.methods.single_view.framing import framed, outside
 from workers.reconstruct.methods.single_view.network import PIXELS, Network
 from workers.reconstruct.methods.single_view.placing import Placed, placed
@@ -56,7 +56,12 @@ def reconstruct(scene: Scene, settings: Settings, report: Report) -> TexturedMes
     done("field", 1)
     reach = 1.02 * float(np.linalg.norm(vertices, axis=1).max())
     mesh = painted(at.photos, vertices, faces, reach, Effort(work.texture, rounds=0), settings, done)
-    return replace(mesh, vertices=at.moved_back(mesh.vertices), warnings=_warnings(scene))
+    return replace(
+        mesh,
+        vertices=at.moved_back(mesh.vertices),
+        normals=at.turned_back(mesh.vertices, mesh.normals),
+        warnings=_warnings(scene),
+    )
 
 
 def _read(path: Path) -> Network:
@@ -76,13 +81,12 @@ def _shape(
     except ValueError as error:
         name = scene.cameras.names[0]
         raise NumericError("mask_empty", f"the mask of {name}: {error}", file=name) from None
-    field = refined(seen(network, picture, outside(scene.masks[0], framing)), cells).field
+    beyond = outside(scene.masks[0], framing)
+    field = filled(refined(seen(network, picture, beyond), cells).field, beyond)
     if not (field < 0).any():
         name = scene.cameras.names[0]
-        raise NumericError("mask_empty", f"the network sees no object in {name}", file=name)
-    vertices, faces = simplified(*surface(field), triangles)
-    vertices, at = placed(vertices, framing, scene)
-    return vertices, faces, at
+        raise NumericError("mask_empty", f"what is shown in {name} is too thin", file=name)
+    return *simplified(*surface(field), triangles), placed(framing, scene)
 
 
 def _warnings(scene: Scene) -> list[str]:

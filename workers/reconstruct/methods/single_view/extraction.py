@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, distance_transform_edt
 
 from workers.geometry.grid import Grid, solid, zero_surface
 from workers.reconstruct.methods.single_view.network import REACH, Network, fed
@@ -48,9 +48,32 @@ def refined(ask: Callable[[Float], Float], cells: int) -> Extracted:
         field = _doubled(field)
         wanted = _corners(passed.repeat(2, 0).repeat(2, 1).repeat(2, 2))
         wanted[::2, ::2, ::2] = False  # those are known
-        field[wanted] = ask(_points(wanted))
-        asked += int(wanted.sum())
+        if wanted.any():
+            field[wanted] = ask(_points(wanted))
+            asked += int(wanted.sum())
     return Extracted(field, asked)
+
+
+def filled(field: Float, beyond: Callable[[Float], Float]) -> Float:
+    """The field (n,n,n) on the cube, and something in it wherever the outline (see `outside`) shows the
+    object: what the network missed, thin things above all, is as deep as it is wide, and lies behind what is
+    next to it in the picture.
+    """
+    inside = field < 0
+    axis = np.linspace(-REACH, REACH, len(field), dtype=np.float32)
+    columns = np.stack(np.meshgrid(axis, axis, np.zeros(1, np.float32), indexing="ij"), axis=-1)
+    off = beyond(columns.reshape(-1, 3)).reshape(len(axis), -1)
+    known = np.asarray(inside.any(2))
+    missed = ~known & (off < 0)
+    middle = np.zeros_like(off)
+    if known.any():
+        depths = (inside @ axis) / np.maximum(inside.sum(2), 1)
+        nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
+        middle = depths[tuple(nearest)]
+    half = np.maximum(-off, axis[1] - axis[0])
+    thin = np.abs(axis - middle[..., None]) - half[..., None]
+    found: Float = np.where(missed[..., None], np.minimum(field, np.float32(_EDGE) * thin), field)
+    return found
 
 
 def surface(field: Float) -> tuple[Float, NDArray[np.int32]]:

@@ -14,69 +14,74 @@ from workers.reconstruct.methods.single_view.framing import Framing
 Float = NDArray[np.float32]
 Array = NDArray[np.float64]
 
-_ROUNDS = 4  # of fitting the shape to its outline
+_FAR = 300.0  # longest sides: a camera there sees as the network does, without perspective
+
+_NEAREST = 1.0  # longest sides that a camera is away at least, whatever is told of its lens
 
 
 @dataclass(frozen=True)
 class Placed:
-    """photos: the photo, and what its mirror image would be from behind, with cameras in the picture's frame.
-    back: (4,4) the similarity from that frame to the one the photo was given in.
+    """photos: the photo, and what its mirror image would be from behind, by cameras far away in the picture's
+    frame. slopes: (2,2) rows x and y, of a point's ray to the camera: first a unit's share, then that of the
+    frame's origin. middle: how many units that is before the camera. back: (4,4) the similarity from the
+    camera's frame, in the picture's unit, to the one the photo was given in.
     """
 
     photos: Scene
+    slopes: Array
+    middle: float
     back: Array
 
     def moved_back(self, vertices: Float) -> Float:
-        """Vertices (V,3) in the frame the photo was given in."""
-        return (vertices @ self.back[:3, :3].T + self.back[:3, 3]).astype(np.float32)
+        """Vertices (V,3) in the frame the photo was given in, on the rays through the pixels that show them:
+        the outline stays what it is, as views narrow with distance.
+        """
+        depth = self.middle - vertices[:, 2:]
+        seen = np.concatenate([depth * self._rays(vertices), -depth], axis=1)
+        return (seen @ self.back[:3, :3].T + self.back[:3, 3]).astype(np.float32)
+
+    def turned_back(self, vertices: Float, normals: Float) -> Float:
+        """Unit normals (V,3) at the vertices after that: by the inverse of its transposed derivative."""
+        across = normals[:, :2] / ((self.middle - vertices[:, 2:]) * self.slopes[:, 0])
+        along = normals[:, 2:] + (self._rays(vertices) * across).sum(1, keepdims=True)
+        turned = np.concatenate([across, along], axis=1) @ self.back[:3, :3].T
+        unit: Float = (turned / np.linalg.norm(turned, axis=1, keepdims=True)).astype(np.float32)
+        return unit
 
     def given_back(self, drawn: Sketch) -> Sketch:
         """The sketch in that frame."""
         return replace(drawn, vertices=self.moved_back(drawn.vertices))
 
+    def _rays(self, vertices: Float) -> Array:
+        """(V,2) x and y of the rays, a unit along the camera's axis."""
+        rays: Array = vertices[:, :2] * self.slopes[:, 0] + self.slopes[:, 1]
+        return rays
 
-def placed(vertices: Float, framing: Framing, scene: Scene) -> tuple[Float, Placed]:
-    """The vertices (V,3), in the picture's frame, scaled and moved across until they fill the outline's box
-    for the camera that took the scene's first photo, whose views narrow with distance as the network's do
-    not; and where they are.
+
+def placed(framing: Framing, scene: Scene) -> Placed:
+    """Where the shape that the network sees in the scene's first photo is: its middle is as deep as the
+    origin of the frame the photo was given in.
     """
     camera = scene.cameras.select([0])
     fx, fy, cx, cy = camera.intrinsics[0]
-    # The picture's frame looks at the middle of the outline, wherever in the photo that is.
-    ray = np.array([(framing.centre[0] - cx) / fx, -(framing.centre[1] - cy) / fy, -1.0])
-    slant = float(np.linalg.norm(ray))
-    z = -ray / slant
-    x = np.cross([0.0, 1.0, 0.0], z)
-    x /= np.linalg.norm(x)
-    turn = np.stack([x, np.cross(z, x), z], axis=1)  # from the picture's frame to the camera's
-    distance = fx * slant / framing.scale
-    own = np.eye(4)
-    own[:3, :3], own[2, 3] = turn.T, distance
-    taken = replace(camera, c2w=own[None])
-    vertices = _fitted(vertices, taken, framing)
+    middle = max(fx / framing.scale, _NEAREST)
+    slopes = np.array(
+        [
+            [framing.scale / fx, (framing.centre[0] - cx) / fx],
+            [framing.scale / fy, -(framing.centre[1] - cy) / fy],
+        ]
+    )
     depth = -float(np.linalg.inv(camera.c2w[0])[2, 3])  # of the origin
-    unit = (depth if depth > 0 else 1.0) * slant / distance
-    back = camera.c2w[0] @ _similarity(unit, turn, np.array([0, 0, -distance]))
-    return vertices, Placed(_with_mirror(scene, taken), back)
+    back = camera.c2w[0] @ np.diag([*3 * [(depth if depth > 0 else 1.0) / middle], 1.0])
+    return Placed(_with_mirror(scene, _from_afar(camera, framing)), slopes, middle, back)
 
 
-def _similarity(scale: float, turn: Array, before: Array) -> Array:
-    """(4,4) of p -> scale * turn @ (p + before)."""
-    matrix = np.eye(4)
-    matrix[:3, :3] = scale * turn
-    matrix[:3, 3] = scale * turn @ before
-    return matrix
-
-
-def _fitted(vertices: Float, camera: Cameras, framing: Framing) -> Float:
-    for _ in range(_ROUNDS):
-        x, y, w = camera.projection()[0] @ np.c_[vertices, np.ones(len(vertices))].T
-        seen = np.stack([x / w, y / w], axis=1)
-        low, high = seen.min(0), seen.max(0)
-        across = (np.array(framing.centre) - (low + high) / 2) / framing.scale
-        grow = framing.scale / float((high - low).max())
-        vertices = (grow * vertices + np.array([across[0], -across[1], 0])).astype(np.float32)
-    return vertices
+def _from_afar(camera: Cameras, framing: Framing) -> Cameras:
+    """Sees in the picture's frame what the camera has seen."""
+    focal = framing.scale * _FAR
+    own = np.eye(4)
+    own[2, 3] = _FAR
+    return replace(camera, intrinsics=np.array([[focal, focal, *framing.centre]]), c2w=own[None])
 
 
 def _with_mirror(scene: Scene, camera: Cameras) -> Scene:
