@@ -122,7 +122,7 @@ def test_a_large_file_is_sent_in_parts(server: Server, tmp_path: Path) -> None:
     video.write_bytes(bytes(40 << 20))
     told = walked("large", server.address, tmp_path, capture=video)
     assert told["parts"] == 3
-    assert 0 < told["missing"] < 3
+    assert told["missing"] < 3  # none, where all were through before the line was cut
     assert len(told["puts"]) == told["missing"]  # what had arrived is not sent again
 
 

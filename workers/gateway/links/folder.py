@@ -55,7 +55,7 @@ class FolderLinks:
             )
             for part in lacking
         }
-        return Target(received=False, parts=linked(wanted, links))
+        return Target(received=not lacking, parts=linked(wanted, links))
 
     async def finish(self, key: str, size: int, upload_id: str | None) -> Stat:
         lost: UploadLost | None = None

@@ -46,7 +46,8 @@ class Part(Slice):
 
 @dataclass(frozen=True)
 class Target:
-    """Where an object is PUT, with `headers`; `url` is None where it is received, or goes in parts."""
+    """Where an object is PUT, with `headers`; `url` is None where it is received, or goes in parts. It is
+    received when all of its parts are, too, which `finish` then puts together."""
 
     received: bool
     url: str | None = None

@@ -93,7 +93,7 @@ class S3Links:
             )
             for part in lacking
         }
-        return Target(received=False, parts=linked(wanted, links))
+        return Target(received=not lacking, parts=linked(wanted, links))
 
     async def finish(self, key: str, size: int, upload_id: str | None) -> Stat:
         lost: UploadLost | None = None
