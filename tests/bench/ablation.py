@@ -63,7 +63,7 @@ def main() -> None:
     even = min(128, arguments.points // 8)
     plan = Plan(Design(arguments.width), near=arguments.points - even, even=even, rate=1e-3)
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), initializer=_alone) as pool:
-        measured = arguments.out / "epochs.json"
+        measured = arguments.out / f"epochs-{arguments.minutes:g}.json"
         if not measured.exists():
             seconds = 60 * arguments.minutes
             found = pool.submit(_epochs, plan, arguments.out, arguments.shapes, seconds).result()
